@@ -1,0 +1,8 @@
+"""medres: self-configuring 2D grayscale classification, as a MONAI plugin.
+
+The folders are stations on one line, and each imports only from those before it::
+
+    imaging -> data -> transforms -> models -> metrics -> training -> bundle -> scoring -> reports
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,52 @@
+"""Shared fixtures, and the one gate through which a test may be skipped.
+
+Real data and external programs are not part of the project. A test asks for them with the
+fixtures `test_data` and `program`; where they are absent the test is skipped and says so. Any
+other skip is a failure: a test that silently does not run protects nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+ABSENT = "not on this machine: "
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Root of the real data: holds `data/` and `golden/`. Set by MEDRES_TEST_DATA."""
+    root = Path(os.environ.get("MEDRES_TEST_DATA", Path(__file__).parents[1] / "../shared"))
+    if not (root / "data").is_dir():
+        pytest.skip(f"{ABSENT}the real test data; set MEDRES_TEST_DATA to its folder")
+    return root.resolve()
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Path of an external program, such as a DICOM validator."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{ABSENT}the program {name}")
+        return path
+
+    return find
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn every skip that did not pass the gate above into a failure."""
+    report = yield
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    if report.skipped and ABSENT not in reason and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped without need: {reason}"
+    return report
