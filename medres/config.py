@@ -1,0 +1,422 @@
+"""The configuration of a training run: frozen dataclasses, one YAML a run, every key checked.
+
+A flag beats the file, the file beats the default. The defaults below suit a few hundred to a few
+ten thousand radiographs and a network with ImageNet weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from medres.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, whose, and in which split.
+
+    Args:
+        manifest: CSV or Parquet, as `medres prepare` writes it.
+        findings: label columns; empty takes `label`, or every column `label_*`.
+        positive: which of two text labels is the finding; needed for a column such as
+            NORMAL/PNEUMONIA, and never guessed.
+        where: keep only rows whose columns have these values, as `column=value`.
+        fractions: of patients, for train, validation and test, where the manifest has no split.
+        split_seed: seed of the split, apart from the run's, so that runs compare on equal patients.
+        on_duplicate: what to do about the same pixels in two splits.
+    """
+
+    manifest: Path | None = None
+    findings: tuple[str, ...] = ()
+    positive: str | None = None
+    where: tuple[str, ...] = ()
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    split_seed: int = 0
+    on_duplicate: Literal["error", "drop_from_train"] = "error"
+
+
+@dataclass(frozen=True)
+class PixelsConfig:
+    """From a file to the network's input; stored with the model and compared by digest.
+
+    Args:
+        intensity: display (as a workstation shows it), modality (HU and the like), or auto:
+            display for CR, DX, MG, RF, XA, US and pictures, modality for CT, MR and NIfTI.
+        size: side of the square network input, in pixels.
+        geometry: pad and crop keep the aspect ratio, squash does not.
+        clip_percentiles: of the training pixels; what lies outside is clipped.
+    """
+
+    intensity: Literal["auto", "display", "modality"] = "auto"
+    size: int = 224
+    geometry: Literal["pad", "crop", "squash"] = "pad"
+    clip_percentiles: tuple[float, float] = (0.1, 99.9)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and how one channel enters it.
+
+    Args:
+        depth: of the ResNet.
+        stem: duplicate the channel, port conv1 to one channel, or a learnable 1→3 adapter.
+        weights: imagenet, none (random), or a file with a state dict.
+        batch_norm: eval keeps the running statistics fixed while training; auto does so for
+            trained weights and at most 16 images a batch.
+    """
+
+    depth: Literal[18, 34, 50, 101, 152] = 18
+    stem: Literal["duplicate", "port", "adapter"] = "duplicate"
+    weights: str = "imagenet"
+    batch_norm: Literal["auto", "train", "eval"] = "auto"
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes of the training images; zero switches one off.
+
+    Args:
+        rotate_degrees: largest rotation either way.
+        translate: largest shift, as a fraction of the side.
+        scale: largest relative change of size either way.
+        flip_probability: of a left-right flip; leave 0 where the side matters.
+        gamma: largest change of log-gamma either way, on the clipped range.
+        contrast: largest relative change of contrast either way.
+        brightness: largest shift, in standard deviations of the training pixels.
+        noise: largest standard deviation of added noise, in the same unit.
+        blur: largest standard deviation of a Gaussian blur, in pixels.
+        erase: largest side of one erased rectangle, as a fraction of the image's.
+    """
+
+    rotate_degrees: float = 7.0
+    translate: float = 0.05
+    scale: float = 0.1
+    flip_probability: float = 0.0
+    gamma: float = 0.0
+    contrast: float = 0.1
+    brightness: float = 0.1
+    noise: float = 0.0
+    blur: float = 0.0
+    erase: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is fine-tuned.
+
+    Args:
+        preset: of unfreezing; with random weights every preset resolves to full, and says so.
+        epochs: at most so many.
+        batch_size: per device; the last partial batch of an epoch is dropped.
+        learning_rate: of head and adapter; the other stages' rates are the preset's share of it.
+        weight_decay: on weights of convolutions and of the head, never on norms and biases.
+        optimizer: adamw, or sgd with Nesterov momentum 0.9.
+        warmup_epochs: of linear warm-up before the cosine.
+        frozen_epochs: how long freeze_then_finetune keeps the trunk frozen, and how long each
+            step of gradual lasts.
+        class_weights: weigh positives by the training set's negatives per positive.
+        label_smoothing: moves targets this far toward the middle.
+        ema_decay: validate and keep an exponential moving average of the weights; 0 for none.
+        select_by: what the best epoch is chosen by, on validation.
+        patience: stop after so many epochs without a better one; 0 never stops early.
+        precision: of the forward pass; auto takes bf16 where the device computes it natively.
+        workers: processes that read images; 0 reads in the main one.
+        cache: keep the read and resized images in memory.
+        augmentation: random changes of the training images.
+    """
+
+    preset: Literal["freeze_then_finetune", "discriminative", "gradual", "full"] = (
+        "freeze_then_finetune"
+    )
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    warmup_epochs: float = 1.0
+    frozen_epochs: float = 3.0
+    class_weights: bool = True
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    select_by: Literal["auroc", "loss"] = "auroc"
+    patience: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int = 0
+    cache: bool = True
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the trained model is judged.
+
+    Args:
+        unit: what one case is. Images combine to a study by their mean, studies to a patient by
+            their maximum.
+        threshold_rule: how the threshold is chosen on validation.
+        threshold_target: the sensitivity or specificity asked for by the latter rules.
+    """
+
+    unit: Literal["patient", "study", "image"] = "patient"
+    threshold_rule: Literal["youden", "sensitivity", "specificity"] = "youden"
+    threshold_target: float = 0.9
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run.
+
+    Args:
+        data: which images, whose, and in which split.
+        pixels: from a file to the network's input.
+        model: which network, and how one channel enters it.
+        training: how the network is fine-tuned.
+        evaluation: how the trained model is judged.
+        out: the run folder; started again on the same folder, a run resumes.
+        seed: of weights, order and augmentation.
+        device: cpu, cuda, cuda:1, mps, or auto for the first that is there.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    pixels: PixelsConfig = field(default_factory=PixelsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    out: Path = Path("runs/train")
+    seed: int = 0
+    device: str = "auto"
+
+
+def parse_config(argv: Sequence[str], *, prog: str, description: str = "") -> RunConfig:
+    """Read a run's configuration from a command line.
+
+    Args:
+        argv: arguments; `--config FILE` may stand anywhere, flags beat it.
+        prog: the program's name, for its help.
+        description: one paragraph for its help.
+
+    Raises:
+        ConfigError: an unknown key or flag, naming the nearest valid one; a value of the wrong
+            type or outside its range; a file that is no YAML mapping.
+    """
+    import argparse  # noqa: PLC0415
+
+    import jsonargparse  # noqa: PLC0415
+
+    parser = jsonargparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        exit_on_error=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", action="config", help="YAML file; flags beat it")
+    parser.add_class_arguments(RunConfig, None)
+    arguments = _config_first(argv)
+    for name, value in zip(arguments, arguments[1:], strict=False):
+        if name == "--config":
+            check_config_file(Path(value))
+    _check_flags(arguments)
+    try:
+        config: RunConfig = parser.instantiate(parser.parse_args(arguments)).as_dict()
+    except argparse.ArgumentError as error:
+        raise _wrong_value(str(error)) from error
+    return check_config(_from_namespace(config))
+
+
+def _wrong_value(message: str) -> ConfigError:
+    """Say jsonargparse's message in our own words: key, found, accepted."""
+    found = re.search(r'Parser key "([\w.]+)":.*Got value: (.*)', message, flags=re.DOTALL)
+    if found is None:
+        return ConfigError(message)
+    key, value = found.groups()
+    record: Any = RunConfig
+    for name in key.split(".")[:-1]:
+        record = get_type_hints(record)[name]
+    accepted = get_type_hints(record)[key.rsplit(".", 1)[-1]]
+    if get_origin(accepted) is Literal:
+        words = "one of " + ", ".join(str(choice) for choice in get_args(accepted))
+    else:
+        words = getattr(accepted, "__name__", str(accepted))
+        words = str(accepted) if words in ("tuple", "Union") else words
+    return ConfigError(f"{key}: {value.strip()} is not accepted; give {words}")
+
+
+def _from_namespace(values: Any) -> RunConfig:
+    known = {f.name for f in dataclasses.fields(RunConfig)}
+    return RunConfig(**{key: value for key, value in values.items() if key in known})
+
+
+def _config_first(argv: Sequence[str]) -> list[str]:
+    """Move `--config FILE` to the front: jsonargparse lets whatever comes later win."""
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            value = next(words, None)
+            if value is None:
+                raise ConfigError("--config: expects a YAML file")
+            first += [word, value]
+        elif word.startswith("--config="):
+            first += ["--config", word.removeprefix("--config=")]
+        else:
+            rest.append(word)
+    return first + _words_as_lists(rest)
+
+
+def _words_as_lists(arguments: list[str]) -> list[str]:
+    """Let `--data.findings a,b` mean `--data.findings [a, b]`."""
+    lists = {"--data.findings", "--data.where"}
+    return [
+        f"[{word}]" if previous in lists and not word.startswith("[") else word
+        for previous, word in zip(["", *arguments], arguments, strict=False)
+    ]
+
+
+def _valid_keys(record: type, prefix: str = "") -> list[str]:
+    """Every dotted key of a configuration record, groups included."""
+    keys = []
+    for f in dataclasses.fields(record):
+        keys.append(prefix + f.name)
+        default = f.default_factory() if callable(f.default_factory) else f.default
+        if dataclasses.is_dataclass(default):
+            keys += _valid_keys(type(default), f"{prefix}{f.name}.")
+    return keys
+
+
+def _unknown_key(where: str, key: str) -> ConfigError:
+    valid = _valid_keys(RunConfig)
+    leaf = key.rsplit(".", 1)[-1]
+    by_leaf = [name for name in valid if name.rsplit(".", 1)[-1] == leaf]
+    leaves = {name.rsplit(".", 1)[-1]: name for name in valid}
+    near = by_leaf or difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
+    near = near or [leaves[n] for n in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+    hint = f"; did you mean {near[0]!r}?" if near else f"; valid keys are {', '.join(valid)}"
+    return ConfigError(f"{where}: unknown key {key!r}{hint}")
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    valid = {*_valid_keys(RunConfig), "config", "help", "print_config"}
+    for word in arguments:
+        if word.startswith("--"):
+            key = word[2:].split("=", 1)[0].removesuffix("+")
+            if key not in valid:
+                raise _unknown_key("command line", key)
+
+
+def check_config_file(path: Path) -> None:
+    """Refuse a configuration file with keys that do not exist, naming the nearest.
+
+    Raises:
+        ConfigError: no such file, no YAML mapping, or an unknown key.
+    """
+    import yaml  # noqa: PLC0415
+
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML file") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expects a YAML mapping of keys, such as 'seed: 0'")
+    _check_keys(str(path), values, _valid_keys(RunConfig))
+
+
+def _check_keys(where: str, values: dict[Any, Any], valid: list[str], prefix: str = "") -> None:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if key not in valid:
+            raise _unknown_key(where, key)
+        if isinstance(value, dict):
+            _check_keys(where, value, valid, f"{key}.")
+
+
+def check_config(config: RunConfig) -> RunConfig:
+    """Refuse values that no run can have.
+
+    Returns:
+        The same configuration.
+
+    Raises:
+        ConfigError: naming the key, its value and what is accepted.
+    """
+    training, pixels, fractions = config.training, config.pixels, config.data.fractions
+    low, high = pixels.clip_percentiles
+    rules: list[tuple[str, object, bool, str]] = [
+        ("pixels.size", pixels.size, pixels.size >= 32, "at least 32 pixels"),
+        (
+            "pixels.clip_percentiles",
+            pixels.clip_percentiles,
+            0 <= low < high <= 100,
+            "two percentiles, 0 <= low < high <= 100",
+        ),
+        (
+            "data.fractions",
+            fractions,
+            min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6,
+            "three positive fractions that add up to 1",
+        ),
+        ("training.epochs", training.epochs, training.epochs >= 1, "at least 1"),
+        ("training.batch_size", training.batch_size, training.batch_size >= 2, "at least 2"),
+        ("training.learning_rate", training.learning_rate, training.learning_rate > 0, "above 0"),
+        ("training.weight_decay", training.weight_decay, training.weight_decay >= 0, "0 or more"),
+        (
+            "training.label_smoothing",
+            training.label_smoothing,
+            0 <= training.label_smoothing < 1,
+            "from 0 to below 1",
+        ),
+        ("training.ema_decay", training.ema_decay, 0 <= training.ema_decay < 1, "0 to below 1"),
+        ("training.patience", training.patience, training.patience >= 0, "0 or more"),
+        ("training.workers", training.workers, training.workers >= 0, "0 or more"),
+        (
+            "training.warmup_epochs",
+            training.warmup_epochs,
+            0 <= training.warmup_epochs < training.epochs,
+            "from 0 to below training.epochs",
+        ),
+        (
+            "evaluation.threshold_target",
+            config.evaluation.threshold_target,
+            0 < config.evaluation.threshold_target < 1,
+            "between 0 and 1",
+        ),
+    ]
+    for key, value, holds, accepted in rules:
+        if not holds:
+            raise ConfigError(f"{key}: {value} is not accepted; give {accepted}")
+    for f in dataclasses.fields(training.augmentation):
+        amount = getattr(training.augmentation, f.name)
+        if amount < 0:
+            raise ConfigError(
+                f"training.augmentation.{f.name}: {amount} is not accepted; give 0 or more"
+            )
+    return config
+
+
+def config_as_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain JSON values, in the order of its fields."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=_plain))
+    return values
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"not a configuration value: {type(value).__name__}")
+
+
+def format_config(config: RunConfig) -> str:
+    """The resolved configuration as YAML, ready for `--config`."""
+    import yaml  # noqa: PLC0415
+
+    text: str = yaml.safe_dump(config_as_json(config), sort_keys=False)
+    return text

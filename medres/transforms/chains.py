@@ -1,0 +1,103 @@
+"""The chains of transforms that training and evaluation run, as MONAI `Compose`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from monai.transforms import (
+    Compose,
+    EnsureTyped,
+    RandAdjustContrastd,
+    RandAffined,
+    RandCoarseDropoutd,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    Transform,
+)
+from monai.utils.enums import CommonKeys
+
+from medres.transforms.geometry import FitGeometryd
+from medres.transforms.load import LoadGrayscaled
+from medres.transforms.normalize import NormalizeGrayscaled
+
+if TYPE_CHECKING:
+    from medres.config import AugmentationConfig
+    from medres.transforms.preprocessing import Preprocessing
+
+IMAGE = CommonKeys.IMAGE.value
+
+
+def preprocessing_steps(preprocessing: Preprocessing) -> list[Transform]:
+    """The deterministic steps: load, fit the geometry, normalise. Addresses in, (1, S, S) out."""
+    statistics = preprocessing.statistics
+    return [
+        LoadGrayscaled(IMAGE, intensity=preprocessing.intensity),
+        FitGeometryd(IMAGE, preprocessing.size, preprocessing.geometry, pad_value=statistics.low),
+        NormalizeGrayscaled(
+            IMAGE, statistics.low, statistics.high, statistics.mean, statistics.std
+        ),
+    ]
+
+
+def augmentation_steps(augmentation: AugmentationConfig, size: int) -> list[Transform]:
+    """The random steps, on normalised (1, size, size) images. A step whose amount is 0 is left out.
+
+    Args:
+        augmentation: amounts; see `medres.config.AugmentationConfig`.
+        size: side of the images, in pixels.
+    """
+    a = augmentation
+    steps: list[Transform] = []
+    if a.flip_probability:
+        steps.append(RandFlipd(IMAGE, prob=a.flip_probability, spatial_axis=1))
+    if a.rotate_degrees or a.translate or a.scale:
+        steps.append(
+            RandAffined(
+                IMAGE,
+                prob=1.0,
+                rotate_range=math.radians(a.rotate_degrees),
+                translate_range=(a.translate * size,) * 2,
+                scale_range=(a.scale,) * 2,
+                mode="bilinear",
+                padding_mode="border",
+            )
+        )
+    if a.blur:
+        steps.append(RandGaussianSmoothd(IMAGE, (0.01, a.blur), (0.01, a.blur), prob=0.5))
+    if a.gamma:
+        steps.append(RandAdjustContrastd(IMAGE, 1.0, (math.exp(-a.gamma), math.exp(a.gamma))))
+    if a.contrast:
+        steps.append(RandScaleIntensityd(IMAGE, factors=a.contrast, prob=1.0))
+    if a.brightness:
+        steps.append(RandShiftIntensityd(IMAGE, offsets=a.brightness, prob=1.0))
+    if a.noise:
+        steps.append(RandGaussianNoised(IMAGE, prob=0.5, std=a.noise))
+    if a.erase:
+        side = max(1, round(a.erase * size))
+        steps.append(
+            RandCoarseDropoutd(
+                IMAGE, holes=1, spatial_size=1, max_spatial_size=side, fill_value=0.0, prob=0.5
+            )
+        )
+    return steps
+
+
+def build_evaluation_chain(preprocessing: Preprocessing) -> Compose:
+    """Items `{"image": address, "frame": index}` to (1, S, S) float32, without randomness."""
+    return Compose([*preprocessing_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
+
+
+def build_train_chain(preprocessing: Preprocessing, augmentation: AugmentationConfig) -> Compose:
+    """The evaluation chain followed by augmentation; a `CacheDataset` keeps what precedes it."""
+    return Compose(
+        [
+            *preprocessing_steps(preprocessing),
+            EnsureTyped(IMAGE, track_meta=False),
+            *augmentation_steps(augmentation, preprocessing.size),
+            EnsureTyped(IMAGE, track_meta=False),
+        ]
+    )

@@ -1,0 +1,138 @@
+"""Bring images of any size to the network's square input."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.transforms.inverse import TraceableTransform
+from monai.utils.enums import CommonKeys, TraceKeys
+from torch import Tensor
+from torch.nn import functional
+
+Geometry = Literal["pad", "crop", "squash"]
+
+
+def resized_shape(height: int, width: int, size: int, geometry: Geometry) -> tuple[int, int]:
+    """Rows and columns after resizing, before padding or cropping to `size`."""
+    if geometry == "squash":
+        return size, size
+    fit = max if geometry == "pad" else min
+    scale = size / fit(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Resample (1, H, W) to (1, height, width): bilinear, antialiased where it shrinks."""
+    if tuple(image.shape[1:]) == (height, width):
+        return image
+    return functional.interpolate(
+        image[None], (height, width), mode="bilinear", antialias=True, align_corners=False
+    )[0]
+
+
+def fit_square(image: Tensor, size: int, geometry: Geometry, pad_value: float) -> Tensor:
+    """Resize (1, H, W), then pad or crop about the centre to (1, size, size)."""
+    resized = resize(image, *resized_shape(*image.shape[1:], size, geometry))
+    return _place(resized, size, pad_value)
+
+
+def _offsets(height: int, width: int, size: int) -> tuple[int, int]:
+    """Where the resized image's first row and column stand in the square; negative crops."""
+    return (size - height) // 2, (size - width) // 2
+
+
+def _place(image: Tensor, size: int, pad_value: float) -> Tensor:
+    height, width = image.shape[1:]
+    top, left = _offsets(height, width, size)
+    borders = (left, size - width - left, top, size - height - top)
+    return functional.pad(image, borders, value=pad_value) if any(borders) else image
+
+
+class FitGeometryd(MapTransform, InvertibleTransform):
+    """Bring (1, H, W) images to (1, size, size); undone by `inverse`.
+
+    Args:
+        keys: of the images.
+        size: side of the square, in pixels.
+        geometry: pad keeps the aspect ratio and shows all of the image; crop keeps it and fills
+            the square; squash does neither and changes the aspect ratio.
+        pad_value: what padding is filled with; in display intensity 0 is black.
+        allow_missing_keys: pass by items without the key.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = CommonKeys.IMAGE,
+        size: int = 224,
+        geometry: Geometry = "pad",
+        pad_value: float = 0.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.size = size
+        self.geometry = geometry
+        self.pad_value = pad_value
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = self._fit(item[key])
+        return item
+
+    def _fit(self, image: Tensor) -> Tensor:
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        fitted = fit_square(plain, self.size, self.geometry, self.pad_value)
+        if not isinstance(image, MetaTensor):
+            return fitted
+        shape = tuple(plain.shape[1:])
+        meta = TraceableTransform.track_transform_meta(
+            image,
+            sp_size=(self.size, self.size),
+            affine=_index_affine(shape, self.size, self.geometry),
+            extra_info={"shape": shape},
+            orig_size=shape,
+            transform_info=self.get_transform_info(),
+            lazy=False,
+        )
+        return MetaTensor(fitted).copy_meta_from(meta)
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring squares back to the image's own rows and columns; cropped parts stay `pad_value`.
+
+        Args:
+            data: item whose images this transform has fitted.
+        """
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = self._undo(item[key])
+        return item
+
+    def _undo(self, image: MetaTensor) -> MetaTensor:
+        info = self.pop_transform(image)
+        height, width = (int(n) for n in info[TraceKeys.EXTRA_INFO]["shape"])
+        rows, columns = resized_shape(height, width, self.size, self.geometry)
+        top, left = _offsets(rows, columns, self.size)
+        borders = (-left, left + columns - self.size, -top, top + rows - self.size)
+        plain = functional.pad(image.as_tensor(), borders, value=self.pad_value)
+        undone = MetaTensor(resize(plain, height, width)).copy_meta_from(image)
+        step = _index_affine((height, width), self.size, self.geometry).to(image.affine)
+        undone.affine = image.affine @ torch.linalg.inv(step)
+        return undone
+
+
+def _index_affine(shape: tuple[int, ...], size: int, geometry: Geometry) -> Tensor:
+    """(4, 4) float64: from a pixel's index in the square to its index in the image."""
+    affine = torch.eye(4, dtype=torch.float64)
+    resized = resized_shape(shape[0], shape[1], size, geometry)
+    for axis, (old, new, offset) in enumerate(
+        zip(shape, resized, _offsets(*resized, size), strict=True)
+    ):
+        scale = old / new
+        affine[axis, axis] = scale
+        affine[axis, 3] = (0.5 - offset) * scale - 0.5
+    return affine
