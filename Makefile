@@ -1,0 +1,50 @@
+# make demo    set up, train on the sample data, print the result and where the report lies
+# make test    set up, run the tests that take seconds to minutes
+# make check   ruff, mypy        make slow    the tests that take many minutes
+# make bench   speed and memory beside peers; results in benchmarks/RESULTS.md
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Several test processes would fight for the cores that one torch process already fills.
+export MPLBACKEND := Agg
+
+.PHONY: demo test slow check install bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/medres demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.run_all
+
+install: $(VENV)/installed
+
+$(VENV)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medres needs Python 3.11 or newer; name one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# Constraints make an install reproducible; CONSTRAINTS= takes the newest versions that fit.
+CONSTRAINTS ?= --constraint constraints/reproducible.txt
+
+$(VENV)/installed: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,147 @@
+"""Write and read a model directory in MONAI bundle layout.
+
+::
+
+    model/
+        LICENSE
+        configs/metadata.json    what MONAI's tools read
+        configs/inference.json   the same model as a MONAI workflow
+        configs/medres.json      what medres reads: `medres.bundle.record`
+        configs/seen.json        digests of the cases it was fitted on: `medres.bundle.seen`
+        docs/README.md           the model card
+        models/model.pt          a plain state dict
+
+Reading one evaluates no configuration and unpickles tensors alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medres.bundle.card import model_card
+from medres.bundle.monai_configs import inference_config, metadata_config
+from medres.bundle.record import ModelRecord
+from medres.bundle.seen import SeenCases
+from medres.errors import BundleError
+from medres.files import file_digest, read_json, write_json, write_text, written_whole
+from medres.models.resnet import GrayscaleResNet
+
+
+LICENSE = """\
+The configuration files of this directory were written by medres and are licensed under the Apache
+License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0). The weights are under whatever
+terms their owner, the one who trained them, states; replace this file to state them.
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, ready to score.
+
+    Attributes:
+        record: everything but the weights.
+        network: in evaluation mode, on the CPU.
+        seen: the cases it was fitted on.
+        folder: where it was read from.
+    """
+
+    record: ModelRecord
+    network: GrayscaleResNet
+    seen: SeenCases
+    folder: Path
+
+
+def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
+    """Write `models/model.pt`; returns its SHA-256 for the record."""
+    path = folder / "models" / "model.pt"
+    with written_whole(path) as temporary:
+        torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, temporary)
+    return file_digest(path)
+
+
+def write_bundle(folder: Path, record: ModelRecord, seen: SeenCases) -> None:
+    """Write everything around the weights that `write_weights` has put there.
+
+    The record comes last: a directory without it is not a model.
+    """
+    write_json(folder / "configs" / "metadata.json", metadata_config(record))
+    write_json(folder / "configs" / "inference.json", inference_config(record))
+    write_json(folder / "configs" / "seen.json", seen.as_json())
+    write_text(folder / "docs" / "README.md", model_card(record))
+    write_text(folder / "LICENSE", LICENSE)
+    write_json(folder / "configs" / "medres.json", record.as_json())
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model directory.
+
+    Raises:
+        BundleError: no model directory; a part missing, damaged or changed; weights of another
+            architecture than the record names.
+        PreprocessingMismatchError: the preprocessing does not match its digest.
+    """
+    record = ModelRecord.from_json(_read(folder, "configs/medres.json"))
+    seen = SeenCases.from_json(_read(folder, "configs/seen.json"))
+    network = GrayscaleResNet(**record.network.as_arguments())
+    network.load_state_dict(_read_weights(folder / "models" / "model.pt", record, network))
+    return Model(record, network.eval(), seen, folder)
+
+
+def _read(folder: Path, name: str) -> Mapping[str, object]:
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such model directory; give a run's `model` folder")
+    path = folder / name
+    try:
+        values = read_json(path)
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: lacks {name}, so it is no model that medres has finished writing; "
+            "give a run's `model` folder"
+        ) from error
+    except ValueError as error:
+        raise BundleError(f"{path}: not JSON; restore the file or train again") from error
+    if not isinstance(values, dict):
+        raise BundleError(f"{path}: expects a JSON object; restore the file or train again")
+    return values
+
+
+def _read_weights(
+    path: Path, record: ModelRecord, network: GrayscaleResNet
+) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise BundleError(f"{path}: missing; restore the file or train again")
+    found = file_digest(path)
+    if found != record.weights_sha256:
+        raise BundleError(
+            f"{path}: SHA-256 {found[:12]}… is not the record's {record.weights_sha256[:12]}…; "
+            "the weights were changed after training: restore the file or train again"
+        )
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what zip, pickle and the file system raise
+        raise BundleError(f"{path}: not a state dict; restore the file or train again") from error
+    _check_architecture(path, state, network, record)
+    return state
+
+
+def _check_architecture(
+    path: Path, state: Mapping[str, Tensor], network: GrayscaleResNet, record: ModelRecord
+) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differing = sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    )
+    if differing:
+        name = differing[0]
+        raise BundleError(
+            f"{path}: {len(differing)} tensors are not those of a ResNet-{record.network.depth} "
+            f"with stem {record.network.stem!r} and {record.network.num_outputs} outputs; the "
+            f"first is {name}: expected {expected.get(name, 'none')}, found "
+            f"{found.get(name, 'none')}; the model is of another architecture than its record"
+        )

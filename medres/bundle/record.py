@@ -1,0 +1,120 @@
+"""What a trained model is, beside its weights: one JSON record, `configs/medres.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from medres.errors import BundleError
+from medres.metrics.operating_point import Threshold
+from medres.transforms.preprocessing import Preprocessing
+
+SCHEMA = "medres.model/1"
+DEPTHS = (18, 34, 50, 101, 152)
+STEMS = ("duplicate", "port", "adapter")
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """Arguments of `medres.models.resnet.GrayscaleResNet`."""
+
+    depth: Literal[18, 34, 50, 101, 152]
+    stem: Literal["duplicate", "port", "adapter"]
+    num_outputs: int
+
+    def as_arguments(self) -> dict[str, Any]:
+        """For the network's constructor, or `_target_` in a bundle's config."""
+        return {"depth": self.depth, "stem": self.stem, "num_outputs": self.num_outputs}
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Everything about a trained model but its weights.
+
+    Attributes:
+        network: how to build it.
+        kind: binary and multilabel end in a sigmoid a finding, multiclass in one softmax.
+        findings: (F,) names of the outputs, in order.
+        label_columns: of the training manifest.
+        positive: which text label was the finding, where the labels were text.
+        preprocessing: from a file to the network's input.
+        unit: what one case was when the thresholds were chosen.
+        thresholds: of each finding, locked at training.
+        weights_sha256: of `models/model.pt`.
+        training: how it was trained, for people.
+        provenance: versions, machine, seed.
+    """
+
+    network: NetworkRecord
+    kind: Literal["binary", "multilabel", "multiclass"]
+    findings: tuple[str, ...]
+    label_columns: tuple[str, ...]
+    positive: str | None
+    preprocessing: Preprocessing
+    unit: Literal["patient", "study", "image"]
+    thresholds: Mapping[str, Threshold]
+    weights_sha256: str
+    training: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "network": self.network.as_arguments(),
+            "kind": self.kind,
+            "findings": list(self.findings),
+            "label_columns": list(self.label_columns),
+            "positive": self.positive,
+            "preprocessing": self.preprocessing.as_json(),
+            "unit": self.unit,
+            "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
+            "weights_sha256": self.weights_sha256,
+            "training": dict(self.training),
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelRecord:
+        """Rebuild a record and check its parts.
+
+        Raises:
+            BundleError: another schema, a missing part, or an architecture that medres has not.
+            PreprocessingMismatchError: the preprocessing does not match its digest.
+        """
+        if values.get("schema") != SCHEMA:
+            raise BundleError(
+                f"the model's record has schema {values.get('schema')!r}, expected {SCHEMA!r}; "
+                "give a model directory that medres wrote"
+            )
+        try:
+            return cls(
+                network=_network(values["network"]),
+                kind=values["kind"],
+                findings=tuple(values["findings"]),
+                label_columns=tuple(values["label_columns"]),
+                positive=values["positive"],
+                preprocessing=Preprocessing.from_json(values["preprocessing"]),
+                unit=values["unit"],
+                thresholds={
+                    name: Threshold.from_json(t) for name, t in values["thresholds"].items()
+                },
+                weights_sha256=values["weights_sha256"],
+                training=values["training"],
+                provenance=values["provenance"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BundleError(
+                f"the model's record is incomplete ({error}); restore it or train again"
+            ) from error
+
+
+def _network(values: Mapping[str, Any]) -> NetworkRecord:
+    record = NetworkRecord(values["depth"], values["stem"], int(values["num_outputs"]))
+    if record.depth not in DEPTHS or record.stem not in STEMS:
+        raise BundleError(
+            f"the model's network is a ResNet-{record.depth} with stem {record.stem!r}; medres "
+            f"builds depths {', '.join(map(str, DEPTHS))} with stems {', '.join(STEMS)}"
+        )
+    return record

@@ -1,0 +1,136 @@
+"""Look at every image once before training: can it be read, is it unique, how bright is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from medres.data.manifest import Manifest, ManifestRow
+from medres.data.normalization import IntensityHistogram
+from medres.errors import ConfigError, ManifestError, RejectReason, UnreadableImageError
+from medres.imaging.grayscale import GrayscaleImage, Intensity
+from medres.imaging.read import pixel_digest, read_grayscale
+from medres.transforms.geometry import Geometry, resize, resized_shape
+from medres.transforms.load import as_meta_tensor
+
+SHOWN = 5
+"""How many unreadable images an error names."""
+
+
+@dataclass(frozen=True)
+class PixelSurvey:
+    """What one pass over the images has found.
+
+    Attributes:
+        intensity: what all their pixels mean.
+        digests: pixel digest of each (address, frame).
+        sop_instance_uids: of each (address, frame) that has one.
+    """
+
+    intensity: Intensity
+    digests: dict[tuple[str, int], str] = field(default_factory=dict)
+    sop_instance_uids: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+def check_not_constant(image: GrayscaleImage, path: object) -> None:
+    """Refuse an image whose pixels, padding aside, are all equal.
+
+    Raises:
+        UnreadableImageError: with reason `constant_image`.
+    """
+    pixels = image.pixels if image.padding is None else image.pixels[~image.padding]
+    if pixels.size == 0 or float(np.ptp(pixels)) == 0:
+        raise UnreadableImageError(
+            RejectReason.CONSTANT_IMAGE,
+            path,
+            "all pixels are equal, so there is nothing to classify; remove it from the manifest",
+        )
+
+
+def survey_images(
+    manifest: Manifest,
+    *,
+    intensity: Literal["auto", "display", "modality"],
+    follow: Callable[[Iterable[ManifestRow]], Iterable[ManifestRow]] = lambda rows: rows,
+) -> PixelSurvey:
+    """Read every image of a manifest once.
+
+    Args:
+        manifest: its rows.
+        intensity: asked for; with auto, all images must come out alike.
+        follow: wraps the rows, for a progress bar.
+
+    Raises:
+        ManifestError: images that cannot be read or are constant; the first few are named.
+        ConfigError: auto finds display intensity in some images and modality units in others.
+    """
+    digests: dict[tuple[str, int], str] = {}
+    instances: dict[tuple[str, int], str] = {}
+    failures: list[UnreadableImageError] = []
+    found: set[Intensity] = set()
+    for row in follow(manifest.rows):
+        try:
+            image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
+            check_not_constant(image, row.image)
+        except UnreadableImageError as error:
+            failures.append(UnreadableImageError(error.reason, row.image, error.message))
+            continue
+        key = (row.image, row.frame)
+        digests[key] = pixel_digest(image)
+        if image.record.sop_instance_uid:
+            instances[key] = image.record.sop_instance_uid
+        found.add(image.record.intensity)
+    _check_readable(manifest, failures)
+    if len(found) > 1:
+        raise ConfigError(
+            "pixels.intensity: auto finds display intensity in some images and modality units in "
+            "others; set pixels.intensity to display or modality"
+        )
+    return PixelSurvey(found.pop(), digests, instances)
+
+
+def _check_readable(manifest: Manifest, failures: Sequence[UnreadableImageError]) -> None:
+    if failures:
+        lines = "\n".join(f"  {error}" for error in failures[:SHOWN])
+        more = f"\n  and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
+        raise ManifestError(
+            f"{len(failures)} of {len(manifest.rows)} images cannot be used; mend them or take "
+            f"their rows out of the manifest:\n{lines}{more}"
+        )
+
+
+def fit_histogram(
+    manifest: Manifest,
+    rows: Iterable[ManifestRow],
+    *,
+    intensity: Intensity,
+    size: int,
+    geometry: Geometry,
+) -> IntensityHistogram:
+    """Histogram of training images as the network will see them: resized, without padding.
+
+    Args:
+        manifest: where the rows' images lie.
+        rows: of the training split alone.
+        intensity: of the pixels.
+        size: side of the network input.
+        geometry: how an image is brought to it; what crop removes still counts.
+
+    Returns:
+        The histogram; its `statistics` are the normalisation.
+    """
+    histogram = IntensityHistogram(intensity)
+    for row in rows:
+        image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
+        tensor = as_meta_tensor(image).as_tensor()
+        shape = resized_shape(*tensor.shape[1:], size, geometry)
+        mask = None
+        if image.padding is not None and image.padding.any():
+            padding = torch.from_numpy(image.padding.astype(np.float32))[None]
+            mask = resize(padding, *shape)[0].numpy() < 0.5
+        histogram.update(resize(tensor, *shape)[0].numpy(), mask)
+    return histogram

@@ -1,0 +1,53 @@
+"""One command for everything: `medres VERB`, the same as `python -m pipelines.MODULE`.
+
+Importing this module imports neither torch nor monai, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import medres
+
+VERBS = {
+    "demo": ("demo", "train on the sample data and show the result"),
+    "prepare": ("prepare", "make a manifest from images and a label table"),
+    "train": ("xray_train", "train a model and write its report"),
+    "slice-train": ("slice_train", "the same on slices of CT or MR volumes"),
+    "evaluate": ("evaluate", "judge a model on labelled images"),
+    "score": ("score", "score images that have no labels"),
+}
+
+USAGE = "\n".join(
+    [
+        "usage: medres VERB [options]",
+        "",
+        *(f"  {verb:<12} {words}" for verb, (_, words) in VERBS.items()),
+        "",
+        "medres VERB --help says more; medres --version prints the version.",
+    ]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"medres {medres.__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"medres: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pipelines.{VERBS[verb][0]}")
+    status: int = module.main(rest)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

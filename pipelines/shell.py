@@ -1,0 +1,25 @@
+"""What every program here does alike: warnings, errors and exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from medres.errors import MedresError
+
+
+def exit_status(program: str, action: Callable[[], int | None]) -> int:
+    """Run a program's action and turn what medres raises into a message and a status.
+
+    Returns:
+        What the action returns, 0 for None; 2 for an error that the user can mend; 130 after
+        Ctrl-C.
+    """
+    try:
+        return action() or 0
+    except MedresError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr)
+        return 130
