@@ -1,5 +1,14 @@
-"""How good is it, and how sure are we?
+"""How good is the model, and how sure can we be of that figure?
 
-Clinical metrics in torch, float64 inside, each with an interval whose formula is named. Knows
-no files.
+Labels `y_true` and scores `y_score` in, `Estimate(value, low, high)` out: float64 in torch, on the
+device of the scores, exact with ties, patients as the resampling unit. No files, no plots.
+
+- `inputs`: what counts as labels and scores; the one place where figures leave the device
+- `estimate`: the records that travel on to reports
+- `intervals`: Wilson, Clopper-Pearson, normal, patient bootstrap
+- `ranking`: AUROC with DeLong's variance, average precision, ROC and precision-recall curves
+- `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
+- `calibration`: Brier score, expected calibration error, reliability curve
+- `aggregation`: images to studies to patients
+- `finding_evaluation`, `evaluation`: all of it in one call, per finding and macro
 """

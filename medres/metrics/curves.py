@@ -1,0 +1,168 @@
+"""The ROC and precision-recall curves, exact, and thinned for plotting."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medres.errors import UndefinedMetricError
+from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
+
+MAX_POINTS = 400
+"""Points kept for plotting. A kept point lies at most 1/200 of the curve's length from the next:
+less than half a pixel from the exact curve on a plot 400 pixels wide."""
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Operating points from the strictest to the laxest threshold.
+
+    Attributes:
+        false_positive_rate: 1 − specificity, from 0 to 1.
+        sensitivity: from 0 to 1.
+        threshold: a row is called positive where score ≥ threshold; the first is infinite (nothing
+            is called).
+    """
+
+    false_positive_rate: tuple[float, ...]
+    sensitivity: tuple[float, ...]
+    threshold: tuple[float, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Lists; the infinite threshold, which JSON cannot hold, becomes null."""
+        return {
+            "false_positive_rate": list(self.false_positive_rate),
+            "sensitivity": list(self.sensitivity),
+            "threshold": [t if math.isfinite(t) else None for t in self.threshold],
+        }
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """Precision (PPV) against recall (sensitivity), from the strictest threshold on.
+
+    Attributes:
+        recall: from 0 to 1.
+        precision: at that recall; 1 by convention where nothing is called. Drawn as steps, since
+            precision is not linear between thresholds (Davis & Goadrich, ICML 2006).
+        threshold: as in `RocCurve`.
+    """
+
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    threshold: tuple[float, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Lists; the infinite threshold, which JSON cannot hold, becomes null."""
+        return {
+            "recall": list(self.recall),
+            "precision": list(self.precision),
+            "threshold": [t if math.isfinite(t) else None for t in self.threshold],
+        }
+
+
+def roc_curve(
+    y_true: ArrayLike, y_score: ArrayLike, *, max_points: int | None = MAX_POINTS
+) -> RocCurve:
+    """Sensitivity against false-positive rate over all thresholds.
+
+    Args:
+        y_true: (N,) in {0, 1}; 1 = finding present.
+        y_score: (N,) finite; higher = more suspicious.
+        max_points: thinned to about this many after points on a straight line are dropped, which
+            changes nothing; None keeps every distinct threshold.
+
+    Raises:
+        UndefinedMetricError: y_true holds one class only.
+        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+
+    References:
+        Fawcett, Pattern Recognition Letters 27 (2006) 861-874, algorithm 1.
+    """
+    label, score = as_columns(y_true, y_score)
+    tp, fp, threshold = _thresholds(label, score)
+    m, n = read_back(label, score, tp[-1], fp[-1])
+    check_both_classes("the ROC curve", int(m), int(n))
+    keep = _kept_points(fp, tp, max_points, n, m)
+    x, y, t = (fp[keep] / n).tolist(), (tp[keep] / m).tolist(), threshold[keep].tolist()
+    return RocCurve(tuple(x), tuple(y), tuple(t))
+
+
+def precision_recall_curve(
+    y_true: ArrayLike, y_score: ArrayLike, *, max_points: int | None = MAX_POINTS
+) -> PrecisionRecallCurve:
+    """Precision against recall over all thresholds.
+
+    Args:
+        y_true: (N,) in {0, 1}; 1 = finding present.
+        y_score: (N,) finite; higher = more suspicious.
+        max_points: as in `roc_curve`.
+
+    Raises:
+        UndefinedMetricError: y_true holds no positives.
+        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+    """
+    label, score = as_columns(y_true, y_score)
+    tp, fp, threshold = _thresholds(label, score)
+    m, n = read_back(label, score, tp[-1], fp[-1])
+    if not m:
+        raise UndefinedMetricError(
+            f"the precision-recall curve is undefined: none of the {int(n)} rows is positive"
+        )
+    called = tp + fp
+    precision = torch.where(called > 0, tp / called.clamp(min=1), 1.0)
+    recall = tp / m
+    keep = _kept_points(recall, precision, max_points, 1.0, 1.0)
+    x, y, t = recall[keep].tolist(), precision[keep].tolist(), threshold[keep].tolist()
+    return PrecisionRecallCurve(tuple(x), tuple(y), tuple(t))
+
+
+def _thresholds(y_true: Tensor, y_score: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cumulative tp and fp at each distinct threshold, after a first point where nothing is called.
+
+    Returns:
+        tp, fp and threshold, each (G + 1,) for G distinct scores.
+    """
+    ranked = rank_scores(y_true, y_score)
+    tp, fp = cumulative_counts(ranked)
+    ends = torch.unique_consecutive(ranked.last_of_tie)
+    zero = tp.new_zeros(1)
+    infinite = torch.full_like(zero, math.inf)
+    return (
+        torch.cat([zero, tp[ends]]),
+        torch.cat([zero, fp[ends]]),
+        torch.cat([infinite, ranked.y_score[ends]]),
+    )
+
+
+def _kept_points(
+    x: Tensor, y: Tensor, max_points: int | None, width: float, height: float
+) -> Tensor:
+    """Indices of the points to plot: corners only, then at most one in each stretch of the curve.
+
+    Args:
+        x: (G,) non-decreasing.
+        y: (G,).
+        max_points: about how many to keep; None keeps all.
+        width: full scale of x.
+        height: full scale of y.
+    """
+    points = torch.arange(x.numel(), device=x.device)
+    if max_points is None or x.numel() <= 3:
+        return points
+    dx, dy = torch.diff(x), torch.diff(y)
+    turns = dx[:-1] * dy[1:] != dx[1:] * dy[:-1]
+    ends = turns.new_ones(1)
+    corners = points[torch.cat([ends, turns, ends])]
+    if corners.numel() <= max_points:
+        return corners
+    x, y = x[corners] / width, y[corners] / height
+    length = torch.cat([x.new_zeros(1), (torch.diff(x) + torch.diff(y).abs()).cumsum(0)])
+    stretch = (length / length[-1] * (max_points - 2)).floor()
+    first = torch.cat([ends, torch.diff(stretch) > 0])
+    first[-1] = True
+    return corners[first]

@@ -1,0 +1,117 @@
+"""What counts as labels and scores, and the one place where figures leave the device.
+
+The computing functions of this package keep every figure as a tensor on the device of the scores.
+Checks of *values* (labels 0 or 1, scores finite) would each cost a wait for the device, so they
+travel as flags with the figures and are read once, in `read_back`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medres.errors import MedresError, UndefinedMetricError
+
+ArrayLike = Tensor | NDArray[Any] | Sequence[Any]
+"""A tensor on any device, a numpy array, or (nested) sequences of numbers."""
+
+
+class MetricInputError(MedresError, ValueError):
+    """Labels or scores that no metric can take: wrong shapes, labels not 0 or 1, NaN scores."""
+
+
+def as_tensors(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Labels and scores as float64 tensors of one shape on one device.
+
+    The device is that of `y_score` if it is a tensor, else that of `y_true`, else the CPU.
+    Floats of 32 or 16 bits convert exactly, so that their order and ties are kept.
+
+    Args:
+        y_true: (N,) or (N, F) labels, 0, 1 or (only where the caller masks) NaN.
+        y_score: the same shape; higher = more suspicious.
+
+    Returns:
+        y_true and y_score, float64, same shape, same device.
+
+    Raises:
+        MetricInputError: the shapes differ.
+        UndefinedMetricError: there are no rows.
+    """
+    tensors = [a for a in (y_score, y_true) if isinstance(a, Tensor)]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    label, score = (_as_float64(a, device) for a in (y_true, y_score))
+    if label.shape != score.shape:
+        raise MetricInputError(
+            f"y_true has shape {tuple(label.shape)} and y_score {tuple(score.shape)}; "
+            "give one score for each label"
+        )
+    if label.numel() == 0:
+        raise UndefinedMetricError("no rows: a metric needs at least one label and score")
+    return label, score
+
+
+def as_columns(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
+    """`as_tensors` for one finding: shape (N,).
+
+    Raises:
+        MetricInputError: the shapes differ or are not (N,).
+        UndefinedMetricError: there are no rows.
+    """
+    label, score = as_tensors(y_true, y_score)
+    if label.ndim != 1:
+        raise MetricInputError(
+            f"y_true has shape {tuple(label.shape)}; this metric takes one finding, (N,). "
+            "For several findings use medres.metrics.evaluation.evaluate"
+        )
+    return label, score
+
+
+def _as_float64(values: ArrayLike, device: torch.device) -> Tensor:
+    if not isinstance(values, Tensor):
+        values = torch.from_numpy(np.array(values, dtype=np.float64))
+    return values.detach().to(device=device, dtype=torch.float64)
+
+
+def read_back(y_true: Tensor, y_score: Tensor, *figures: Tensor) -> list[float]:
+    """Bring figures to the host in one transfer, with the checks of the values they came from.
+
+    Args:
+        y_true: labels that must all be 0 or 1.
+        y_score: scores that must all be finite.
+        figures: 0-dimensional tensors.
+
+    Returns:
+        The figures as Python floats, in order.
+
+    Raises:
+        MetricInputError: a label is not 0 or 1 (NaN is neither), or a score is not finite.
+    """
+    strange_labels = ((y_true != 0) & (y_true != 1)).sum()
+    strange_scores = (~torch.isfinite(y_score)).sum()
+    row = torch.stack([f.to(torch.float64) for f in (strange_labels, strange_scores, *figures)])
+    n_labels, n_scores, *values = row.tolist()
+    check_counts(int(n_labels), int(n_scores), y_true.numel())
+    return values
+
+
+def check_counts(strange_labels: int, strange_scores: int, n: int) -> None:
+    """Raise where labels or scores were found that no metric can take.
+
+    Raises:
+        MetricInputError: either count is above 0.
+    """
+    if strange_labels:
+        raise MetricInputError(
+            f"{strange_labels} of {n} labels in y_true are neither 0 nor 1. Missing labels (NaN) "
+            "are left out by medres.metrics.evaluation.evaluate; elsewhere mask them first"
+        )
+    if strange_scores:
+        raise MetricInputError(
+            f"{strange_scores} of {n} scores in y_score are NaN or infinite; a metric ranks finite "
+            "scores only. Count rejected inputs apart rather than as NaN"
+        )
