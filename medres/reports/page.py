@@ -1,0 +1,269 @@
+"""The evidence page: what the template shows, prepared; and the template rendered.
+
+The page stands alone: one file, no script, nothing loaded from anywhere, which its own content
+security policy enforces. Every text is escaped by jinja2; the drawings are escaped where they are
+made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from medres.reports import summary
+from medres.reports.figures import (
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    draw_scores,
+    draw_training,
+)
+
+# What a plot shows, in one line under it, and the keys of the curve that it needs.
+CAPTIONS = {
+    "ROC": "Point: the locked threshold, with intervals. Dashed: chance.",
+    "Precision-recall": "Point: the locked threshold. Dashed: prevalence, the level of chance.",
+    "Reliability": "Bars: intervals. Larger points hold more cases. Dashed: perfect calibration.",
+    "Scores": "Share of each class in each bin of the score. Dashed: the locked threshold.",
+}
+# Sections of the evaluation that have a place of their own on the page.
+PLACED = {"schema", "unit", "n", "findings", "macro", "notes", "splits", "leakage", "training"}
+SECTION_TITLES = {
+    "dataset": "Data set",
+    "model": "Model",
+    "preprocessing": "Preprocessing",
+    "provenance": "Provenance: versions, digests, seed, configuration",
+}
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One line of a finding's table.
+
+    Attributes:
+        name: as a clinician knows it.
+        value: printed value, or "undefined (reason)".
+        interval: printed interval, or empty.
+        method: of the interval.
+        meaning: one line of explanation.
+        defined: there is a value.
+    """
+
+    name: str
+    value: str
+    interval: str
+    method: str
+    meaning: str
+    defined: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An estimate drawn as a bar with its interval: positions in per cent of the axis."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its heading and caption; `svg` is empty where the curve is undefined."""
+
+    title: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """All that the page shows of one finding.
+
+    Attributes:
+        name: of the finding.
+        anchor: id of its section, `finding-1` and so on, whatever the name holds.
+        size: "56 of 160".
+        headline: AUROC, sensitivity, specificity as printed text.
+        auroc_bar: for the forest plot; None where undefined.
+        rows: the table of figures.
+        threshold: value and rule, or empty.
+        confusion: tp, fp, fn, tn; empty where there was no threshold.
+        plots: ROC, precision-recall, reliability, scores.
+    """
+
+    name: str
+    anchor: str
+    size: str
+    headline: tuple[str, str, str]
+    auroc_bar: Bar | None
+    rows: tuple[FigureRow, ...]
+    threshold: str
+    confusion: Mapping[str, int]
+    plots: tuple[Plot, ...]
+
+
+def render_page(evaluation: Mapping[str, Any]) -> str:
+    """Return the evaluation as one self-contained HTML page.
+
+    Args:
+        evaluation: as in `evaluation.json`; sections beside `findings` may be absent.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("medres.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["readable"] = readable
+    environment.filters["label"] = label
+    return environment.get_template("evaluation.html").render(build_view(evaluation))
+
+
+def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the template's variables."""
+    findings = evaluation["findings"]
+    macro = evaluation.get("macro") or {}
+    training = dict(evaluation.get("training") or {})
+    history = training.pop("history", None) or ()
+    training.pop("notes", None)
+    return {
+        "title": next(iter(findings)) if len(findings) == 1 else f"{len(findings)} findings",
+        "dataset_name": (evaluation.get("dataset") or {}).get("name") or "",
+        "research_use": summary.RESEARCH_USE,
+        "sentences": summary.describe_evaluation(evaluation),
+        "interval": summary.interval_name(evaluation),
+        "notes": summary.collect_notes(evaluation),
+        "units": summary.plural(summary.unit_of(evaluation)),
+        "sizes": _sizes(evaluation),
+        "findings": [
+            view_finding(name, finding, f"finding-{number}")
+            for number, (name, finding) in enumerate(findings.items(), start=1)
+        ],
+        "macro": {
+            "auroc": summary.format_estimate(macro.get("auroc")),
+            "average_precision": summary.format_estimate(macro.get("average_precision")),
+            "bar": _bar(macro.get("auroc")),
+            "named": len(macro.get("findings") or ()),
+            "left_out": summary.describe_left_out(evaluation),
+        },
+        "splits": _splits(evaluation),
+        "leakage": _without_notes(evaluation.get("leakage")),
+        "training": training,
+        "training_plot": draw_training(history, anchor="training-plot") if history else "",
+        "history": tuple(history),
+        "sections": _sections(evaluation),
+    }
+
+
+def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingView:
+    """Prepare one finding for the template."""
+    threshold = finding.get("threshold") or {}
+    chosen = threshold.get("value") is not None
+    return FindingView(
+        name=name,
+        anchor=anchor,
+        size=f"{finding.get('n_positive', '?')} of {finding.get('n', '?')}",
+        headline=(
+            summary.format_estimate(finding.get("auroc")),
+            summary.format_estimate(finding.get("sensitivity"), percent=True),
+            summary.format_estimate(finding.get("specificity"), percent=True),
+        ),
+        auroc_bar=_bar(finding.get("auroc")),
+        rows=tuple(_row(kind, estimate) for kind, estimate in summary.list_figures(finding)),
+        threshold=summary.describe_threshold(threshold) if chosen else "",
+        confusion=finding.get("confusion") or {},
+        plots=_plots(name, finding, anchor),
+    )
+
+
+def readable(value: Any) -> str:
+    """Return a scalar or a list of scalars as a person writes it: yes, no, 0.25, `a, b`."""
+    if value is None or value in ("", (), []):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(readable(item) for item in value)
+    return str(value)
+
+
+def label(key: object) -> str:
+    """Return a key of the JSON as a heading: `manifest_sha256` becomes `Manifest SHA-256`."""
+    words = str(key).replace("_", " ").replace("sha256", "SHA-256").replace("auroc", "AUROC")
+    return words[:1].upper() + words[1:]
+
+
+def _row(kind: summary.FigureKind, estimate: Mapping[str, Any]) -> FigureRow:
+    defined = estimate.get("value") is not None
+    show = partial(summary.format_number, percent=kind.percent)
+    return FigureRow(
+        name=kind.name,
+        value=show(estimate["value"]) if defined else summary.format_estimate(estimate),
+        interval=summary.format_interval(estimate, percent=kind.percent),
+        method=str(estimate.get("method") or ""),
+        meaning=kind.meaning,
+        defined=defined,
+    )
+
+
+def _bar(estimate: Mapping[str, Any] | None) -> Bar | None:
+    if not estimate or estimate.get("value") is None:
+        return None
+    value = estimate["value"]
+    low, high = (value if estimate.get(key) is None else estimate[key] for key in ("low", "high"))
+    return Bar(*(round(100 * min(max(figure, 0.0), 1.0), 2) for figure in (value, low, high)))
+
+
+def _plots(name: str, finding: Mapping[str, Any], anchor: str) -> tuple[Plot, ...]:
+    from markupsafe import Markup
+
+    drawings = {
+        "ROC": draw_roc,
+        "Precision-recall": draw_precision_recall,
+        "Reliability": draw_reliability,
+        "Scores": draw_scores,
+    }
+    plots = []
+    for title, draw in drawings.items():
+        svg = draw(finding, name=name, anchor=f"{anchor}-{title.lower()}")
+        plots.append(Plot(title, Markup(svg), CAPTIONS[title]))
+    return tuple(plots)
+
+
+def _sizes(evaluation: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    numbers = evaluation.get("n") or {}
+    keys = ("patients", "studies", "images")
+    return tuple((key, numbers[key]) for key in keys if numbers.get(key) is not None)
+
+
+def _splits(evaluation: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Rows of the splits table: the sections that count something, not the notes beside them."""
+    splits = evaluation.get("splits") or {}
+    return {name: row for name, row in splits.items() if isinstance(row, Mapping)}
+
+
+def _without_notes(section: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {key: value for key, value in (section or {}).items() if key != "notes"}
+
+
+def _sections(evaluation: Mapping[str, Any]) -> tuple[tuple[str, str, Mapping[str, Any]], ...]:
+    """Sections shown as plain key and value at the end: anchor, title, content.
+
+    Sections that this version does not know come too, under their own name.
+    """
+    rows: list[tuple[str, str, Mapping[str, Any]]] = []
+    for key in (*SECTION_TITLES, *(key for key in evaluation if key not in SECTION_TITLES)):
+        section = evaluation.get(key)
+        if key not in PLACED and isinstance(section, Mapping) and section:
+            anchor = key if key in SECTION_TITLES else f"section-{len(rows) + 1}"
+            rows.append((anchor, SECTION_TITLES.get(key) or label(key), _without_notes(section)))
+    return tuple(rows)
