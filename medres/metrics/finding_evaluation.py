@@ -1,0 +1,426 @@
+"""Everything that a report says about one finding, from one sort and one set of resamples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medres.metrics.calibration import (
+    BINS,
+    NOT_PROBABILITIES,
+    ReliabilityCurve,
+    bin_columns,
+    calibration_error,
+    reliability_from_bins,
+)
+from medres.metrics.curves import (
+    PrecisionRecallCurve,
+    RocCurve,
+    precision_recall_curve,
+    roc_curve,
+)
+from medres.metrics.estimate import Estimate, Figure, UndefinedEstimate
+from medres.metrics.intervals import (
+    BootstrapInterval,
+    PatientGroups,
+    bootstrap_estimate,
+    percentile_intervals,
+    wilson,
+    wilson_bounds,
+)
+from medres.metrics.operating_point import (
+    UNDEFINED_BECAUSE,
+    Confusion,
+    Threshold,
+    decision_indicators,
+)
+from medres.metrics.ranking import (
+    RankedScores,
+    area_under_roc,
+    auroc_estimate,
+    average_precision_estimate,
+    clustered_auroc_estimate,
+    cumulative_counts,
+    delong_variance,
+    mean_precision,
+    patients_by_class,
+    rank_scores,
+)
+
+SCORE_BINS = 20
+"""Bars of the score histogram: fine enough to see two humps, coarse enough for 100 patients."""
+
+PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
+STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
+COLUMNS = (*STATISTICS, *PROPORTIONS)
+"""Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin."""
+
+
+@dataclass(frozen=True)
+class ScoreHistogram:
+    """How the scores of the two classes spread.
+
+    Attributes:
+        edges: bin edges, ascending, one more than bins.
+        negative: rows without the finding in each bin.
+        positive: rows with it.
+    """
+
+    edges: tuple[float, ...]
+    negative: tuple[int, ...]
+    positive: tuple[int, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Lists, as `evaluation.json` holds them."""
+        return {
+            "edges": list(self.edges),
+            "negative": list(self.negative),
+            "positive": list(self.positive),
+        }
+
+
+@dataclass(frozen=True)
+class FindingEvaluation:
+    """The evidence on one finding.
+
+    Attributes:
+        finding: its name.
+        n: labelled rows.
+        n_positive: rows with the finding.
+        n_missing: rows without a label, left out of everything here.
+        figures: prevalence, auroc, average_precision, brier_score, expected_calibration_error,
+            sensitivity, specificity, ppv, npv; each an Estimate, or the reason why there is none.
+        threshold: the locked threshold, or None.
+        confusion: counts at that threshold, or None.
+        roc: the curve, or None where a class is absent.
+        precision_recall: the curve, or None where a class is absent.
+        reliability: the curve, or None where the scores are no probabilities.
+        scores: histogram of the scores, or None without rows.
+    """
+
+    finding: str
+    n: int
+    n_positive: int
+    n_missing: int
+    figures: dict[str, Figure]
+    threshold: Threshold | None
+    confusion: Confusion | None
+    roc: RocCurve | None
+    precision_recall: PrecisionRecallCurve | None
+    reliability: ReliabilityCurve | None
+    scores: ScoreHistogram | None
+
+    @property
+    def defined(self) -> bool:
+        """Whether both classes are there, so that it can be ranked."""
+        return 0 < self.n_positive < self.n
+
+    def as_json(self) -> dict[str, object]:
+        """One entry of "findings" in `evaluation.json`."""
+        figure = {name: self.figures[name].as_json() for name in COLUMNS}
+        curves = {
+            "roc": self.roc,
+            "precision_recall": self.precision_recall,
+            "reliability": self.reliability,
+            "scores": self.scores,
+        }
+        return {
+            "n": self.n,
+            "n_positive": self.n_positive,
+            "n_missing": self.n_missing,
+            "prevalence": figure.pop("prevalence"),
+            **{name: figure.pop(name) for name in STATISTICS},
+            "threshold": self.threshold.as_json() if self.threshold else None,
+            "confusion": self.confusion.as_json() if self.confusion else None,
+            **figure,
+            "curves": {name: curve.as_json() if curve else None for name, curve in curves.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FindingRows:
+    """The labelled rows of one finding, sorted once, ready for any number of resamples.
+
+    Attributes:
+        finding: its name.
+        y_true: (N,) float64 in {0, 1}.
+        y_score: (N,) float64.
+        patients: the patient of each row, among all patients of the evaluation.
+        threshold: locked, or None.
+        n_missing: rows that were left out.
+        ranked: the same rows sorted by score.
+        columns: (N, 7 + 3 × BINS) what each row adds to sums: 1, label, squared error, tp, fp, tn,
+            fn, and the calibration bins.
+    """
+
+    finding: str
+    y_true: Tensor
+    y_score: Tensor
+    patients: PatientGroups
+    threshold: Threshold | None
+    n_missing: int
+    ranked: RankedScores
+    columns: Tensor
+
+    def statistics(self, weights: Tensor) -> Tensor:
+        """Recompute every figure on weighted patients.
+
+        Args:
+            weights: (B, P) how often each patient counts.
+
+        Returns:
+            (B, len(COLUMNS) + BINS): the figures in order of COLUMNS, then the observed frequency
+            in each calibration bin; NaN where the weights do not define one.
+        """
+        tp, fp = cumulative_counts(self.ranked, weights[:, self.patients.index[self.ranked.order]])
+        sums = weights[:, self.patients.index] @ self.columns
+        n, positive, error, *decisions = sums[:, :7].unbind(1)
+        return torch.cat(
+            [
+                torch.stack(
+                    [
+                        area_under_roc(tp, fp),
+                        mean_precision(tp, fp),
+                        error / n,
+                        calibration_error(sums[:, 7:]),
+                        positive / n,
+                        *_proportions(*decisions),
+                    ],
+                    dim=1,
+                ),
+                sums[:, 7 + 2 * BINS :] / sums[:, 7 : 7 + BINS],
+            ],
+            dim=1,
+        )
+
+    @property
+    def is_patient_level(self) -> bool:
+        """Whether no patient has two labelled rows, so that the closed intervals hold."""
+        per_patient = torch.bincount(self.patients.index, minlength=self.patients.n)
+        return int(per_patient.max()) <= 1
+
+
+def _proportions(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> list[Tensor]:
+    """Sensitivity, specificity, PPV, NPV; NaN where nothing is in the denominator."""
+    return [tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn)]
+
+
+def prepare_finding(
+    finding: str,
+    y_true: Tensor,
+    y_score: Tensor,
+    patients: PatientGroups,
+    threshold: Threshold | None,
+) -> FindingRows:
+    """Leave out the rows without a label, and sort the others.
+
+    Args:
+        finding: its name.
+        y_true: (N,) float64, 0, 1 or NaN = missing.
+        y_score: (N,) float64, finite where the label is given.
+        patients: the patient of each row.
+        threshold: locked, or None.
+    """
+    given = ~y_true.isnan()
+    label, score = y_true[given], y_score[given]
+    cut = torch.inf if threshold is None else threshold.value
+    one = torch.ones_like(label)
+    columns = [
+        torch.stack([one, label, (score - label) ** 2], dim=1),
+        decision_indicators(label, score, cut),
+        bin_columns(label, score),
+    ]
+    return FindingRows(
+        finding=finding,
+        y_true=label,
+        y_score=score,
+        patients=PatientGroups(patients.index[given], patients.n),
+        threshold=threshold,
+        n_missing=y_true.numel() - label.numel(),
+        ranked=rank_scores(label, score),
+        columns=torch.cat(columns, dim=1),
+    )
+
+
+def evaluate_finding(
+    rows: FindingRows, samples: Tensor, *, level: float, units: str
+) -> FindingEvaluation:
+    """Turn sums and resamples into figures and curves.
+
+    Args:
+        rows: of the finding.
+        samples: (resamples, len(COLUMNS) + BINS) of `FindingRows.statistics`.
+        level: confidence level in (0, 1).
+        units: what a row is, in the plural, for reasons: "patients", "images".
+    """
+    n = rows.y_true.numel()
+    if n == 0:
+        return _without_rows(rows, level, units)
+    whole = torch.ones((1, rows.patients.n), dtype=samples.dtype, device=samples.device)
+    values = rows.statistics(whole)[0]
+    counts = [int(c) for c in rows.columns[:, 1:7].sum(0)[[0, 2, 3, 4, 5]].tolist()]
+    n_positive, decisions = counts[0], Confusion(*counts[1:])
+    both = 0 < n_positive < n
+    probabilities = bool(((rows.y_score >= 0) & (rows.y_score <= 1)).all())
+    drawn = _Drawn(rows, values, samples, level, units)
+    figures = drawn.ranking(n_positive) | drawn.calibration(probabilities)
+    figures |= drawn.proportions(n_positive, n, decisions)
+    return FindingEvaluation(
+        finding=rows.finding,
+        n=n,
+        n_positive=n_positive,
+        n_missing=rows.n_missing,
+        figures=figures,
+        threshold=rows.threshold,
+        confusion=decisions if rows.threshold else None,
+        roc=roc_curve(rows.y_true, rows.y_score) if both else None,
+        precision_recall=precision_recall_curve(rows.y_true, rows.y_score) if both else None,
+        reliability=drawn.reliability() if probabilities else None,
+        scores=score_histogram(rows.y_true, rows.y_score, probabilities=probabilities),
+    )
+
+
+def _without_rows(rows: FindingRows, level: float, units: str) -> FindingEvaluation:
+    reason = UndefinedEstimate(UNDEFINED_BECAUSE["prevalence"].format(unit=units), level)
+    return FindingEvaluation(
+        rows.finding,
+        n=0,
+        n_positive=0,
+        n_missing=rows.n_missing,
+        figures=dict.fromkeys(COLUMNS, reason),
+        threshold=rows.threshold,
+        confusion=None,
+        roc=None,
+        precision_recall=None,
+        reliability=None,
+        scores=None,
+    )
+
+
+class _Drawn:
+    """Values of one finding with their resamples, and the rules for which interval holds."""
+
+    def __init__(
+        self, rows: FindingRows, values: Tensor, samples: Tensor, level: float, units: str
+    ) -> None:
+        self.rows, self.level, self.units = rows, level, units
+        self.values = values.tolist()
+        self.intervals = percentile_intervals(samples, level)
+        self.patient_level = rows.is_patient_level
+
+    def _drawn(self, name: str) -> tuple[float, BootstrapInterval]:
+        column = COLUMNS.index(name)
+        return self.values[column], self.intervals[column]
+
+    def ranking(self, n_positive: int) -> dict[str, Figure]:
+        rows, level = self.rows, self.level
+        n_negative = rows.y_true.numel() - n_positive
+        if not (n_positive and n_negative):
+            reason = f"no {'negative' if n_positive else 'positive'} {self.units}"
+            auroc_method = "DeLong" if self.patient_level else "patient bootstrap"
+            return {
+                "auroc": UndefinedEstimate(reason, level, auroc_method),
+                "average_precision": UndefinedEstimate(reason, level, "patient bootstrap"),
+            }
+        by_class = patients_by_class(rows.y_true, rows.patients.index, rows.patients.n)
+        m, n = (int(count) for count in by_class.tolist())
+        area = self._drawn("auroc")
+        if self.patient_level:
+            variance = float(delong_variance(*cumulative_counts(rows.ranked)))
+            auroc = auroc_estimate(area[0], variance, m, n, level)
+        else:
+            auroc = clustered_auroc_estimate(*area, m, n, level)
+        precision = average_precision_estimate(*self._drawn("average_precision"), m, n, level)
+        return {"auroc": auroc, "average_precision": precision}
+
+    def calibration(self, probabilities: bool) -> dict[str, Figure]:
+        names = ("brier_score", "expected_calibration_error")
+        if not probabilities:
+            undefined = UndefinedEstimate(NOT_PROBABILITIES, self.level, "patient bootstrap")
+            return dict.fromkeys(names, undefined)
+        return {name: bootstrap_estimate(*self._drawn(name), self.level) for name in names}
+
+    def proportions(self, n_positive: int, n: int, counts: Confusion) -> dict[str, Figure]:
+        tp, fp, tn, fn = counts.tp, counts.fp, counts.tn, counts.fn
+        shares = {
+            "prevalence": (n_positive, n),
+            "sensitivity": (tp, tp + fn),
+            "specificity": (tn, tn + fp),
+            "ppv": (tp, tp + fp),
+            "npv": (tn, tn + fn),
+        }
+        patients = dict(zip(PROPORTIONS, self._patients_in_denominators(), strict=True))
+        figures: dict[str, Figure] = {}
+        for name, (successes, total) in shares.items():
+            method = "Wilson" if self.patient_level else "patient bootstrap"
+            if name != "prevalence" and self.rows.threshold is None:
+                figures[name] = UndefinedEstimate("no threshold is locked", self.level, method)
+            elif total == 0:
+                reason = UNDEFINED_BECAUSE[name].format(unit=self.units)
+                figures[name] = UndefinedEstimate(reason, self.level, method)
+            elif self.patient_level:
+                figures[name] = wilson(successes, total, self.level)
+            else:
+                figures[name] = self._clustered_proportion(name, patients[name])
+        return figures
+
+    def _patients_in_denominators(self) -> list[int]:
+        """Patients with a row in the denominator of each of PROPORTIONS."""
+        n, positive, _, tp, fp, tn, fn = self.rows.columns[:, :7].unbind(1)
+        member = torch.stack([n, positive, n - positive, tp + fp, tn + fn], dim=1)
+        return [int(count) for count in self._patients_with(member).tolist()]
+
+    def _patients_with(self, member: Tensor) -> Tensor:
+        """(K,) patients with a row where member (N, K) is 1."""
+        index = self.rows.patients.index[:, None].expand(member.shape)
+        start = member.new_zeros((self.rows.patients.n, member.shape[1]))
+        return start.scatter_reduce(0, index, member, "amax").sum(0)
+
+    def _clustered_proportion(self, name: str, patients: int) -> Estimate:
+        """The bootstrap's interval; where all resamples agree, Wilson's with n = patients."""
+        value, interval = self._drawn(name)
+        if interval.low != interval.high:
+            return bootstrap_estimate(value, interval, self.level)
+        count = torch.tensor(float(patients))
+        low, high = wilson_bounds(value * count, count, self.level)
+        method = f"Wilson on {patients} patients (all resamples agree)"
+        return Estimate(value, float(low), float(high), self.level, method)
+
+    def reliability(self) -> ReliabilityCurve:
+        bins = self.rows.columns[:, 7:]
+        count, _, positive = bins.sum(0).chunk(3)
+        if self.patient_level:
+            low, high = wilson_bounds(positive, count, self.level)
+            return reliability_from_bins(bins.sum(0), low, high)
+        patients = self._patients_with(bins[:, :BINS])
+        wilson_low, wilson_high = wilson_bounds(positive / count * patients, patients, self.level)
+        drawn = self.intervals[len(COLUMNS) :]
+        low, high = (
+            count.new_tensor([torch.nan if limit is None else limit for limit in limits])
+            for limits in ([i.low for i in drawn], [i.high for i in drawn])
+        )
+        agree = ~(low < high)
+        low, high = torch.where(agree, wilson_low, low), torch.where(agree, wilson_high, high)
+        return reliability_from_bins(bins.sum(0), low, high)
+
+
+def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> ScoreHistogram:
+    """Count the scores of each class in bins of equal width.
+
+    Args:
+        y_true: (N,) float64 in {0, 1}.
+        y_score: (N,) float64, finite.
+        probabilities: bins over [0, 1] if so, else from the lowest to the highest score.
+    """
+    low, high = (0.0, 1.0) if probabilities else torch.stack(y_score.aminmax()).tolist()
+    width = (high - low) / SCORE_BINS or 1.0
+    number = ((y_score - low) / width).floor().clamp(0, SCORE_BINS - 1).long()
+    positive = torch.bincount(number, weights=y_true, minlength=SCORE_BINS)
+    negative = torch.bincount(number, weights=1 - y_true, minlength=SCORE_BINS)
+    return ScoreHistogram(
+        edges=tuple(low + width * k for k in range(SCORE_BINS)) + (low + width * SCORE_BINS,),
+        negative=tuple(int(count) for count in negative.tolist()),
+        positive=tuple(int(count) for count in positive.tolist()),
+    )
