@@ -161,12 +161,12 @@ class EvaluationConfig:
         unit: what one case is. Images combine to a study by their mean, studies to a patient by
             their maximum.
         threshold_rule: how the threshold is chosen on validation.
-        threshold_target: the sensitivity or specificity asked for by the latter rules.
+        sensitivity: asked for by the latter rule.
     """
 
     unit: Literal["patient", "study", "image"] = "patient"
-    threshold_rule: Literal["youden", "sensitivity", "specificity"] = "youden"
-    threshold_target: float = 0.9
+    threshold_rule: Literal["youden", "sensitivity_at_least"] = "youden"
+    sensitivity: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,9 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str = "") -> Ru
         ConfigError: an unknown key or flag, naming the nearest valid one; a value of the wrong
             type or outside its range; a file that is no YAML mapping.
     """
-    import argparse  # noqa: PLC0415
+    import argparse
 
-    import jsonargparse  # noqa: PLC0415
+    import jsonargparse
 
     parser = jsonargparse.ArgumentParser(
         prog=prog,
@@ -317,7 +317,7 @@ def check_config_file(path: Path) -> None:
     Raises:
         ConfigError: no such file, no YAML mapping, or an unknown key.
     """
-    import yaml  # noqa: PLC0415
+    import yaml
 
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
@@ -384,9 +384,9 @@ def check_config(config: RunConfig) -> RunConfig:
             "from 0 to below training.epochs",
         ),
         (
-            "evaluation.threshold_target",
-            config.evaluation.threshold_target,
-            0 < config.evaluation.threshold_target < 1,
+            "evaluation.sensitivity",
+            config.evaluation.sensitivity,
+            0 < config.evaluation.sensitivity < 1,
             "between 0 and 1",
         ),
     ]
@@ -416,7 +416,7 @@ def _plain(value: object) -> str:
 
 def format_config(config: RunConfig) -> str:
     """The resolved configuration as YAML, ready for `--config`."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
     text: str = yaml.safe_dump(config_as_json(config), sort_keys=False)
     return text

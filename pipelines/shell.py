@@ -21,5 +21,7 @@ def exit_status(program: str, action: Callable[[], int | None]) -> int:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr)
+        print(
+            f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr
+        )
         return 130

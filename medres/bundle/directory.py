@@ -31,7 +31,6 @@ from medres.errors import BundleError
 from medres.files import file_digest, read_json, write_json, write_text, written_whole
 from medres.models.resnet import GrayscaleResNet
 
-
 LICENSE = """\
 The configuration files of this directory were written by medres and are licensed under the Apache
 License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0). The weights are under whatever

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from medres.data.labels import LabelSchema
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
 from medres.transforms.preprocessing import Preprocessing
@@ -34,10 +35,8 @@ class ModelRecord:
 
     Attributes:
         network: how to build it.
-        kind: binary and multilabel end in a sigmoid a finding, multiclass in one softmax.
-        findings: (F,) names of the outputs, in order.
-        label_columns: of the training manifest.
-        positive: which text label was the finding, where the labels were text.
+        labels: what the outputs stand for; binary and multilabel end in a sigmoid a finding,
+            multiclass in one softmax.
         preprocessing: from a file to the network's input.
         unit: what one case was when the thresholds were chosen.
         thresholds: of each finding, locked at training.
@@ -47,10 +46,7 @@ class ModelRecord:
     """
 
     network: NetworkRecord
-    kind: Literal["binary", "multilabel", "multiclass"]
-    findings: tuple[str, ...]
-    label_columns: tuple[str, ...]
-    positive: str | None
+    labels: LabelSchema
     preprocessing: Preprocessing
     unit: Literal["patient", "study", "image"]
     thresholds: Mapping[str, Threshold]
@@ -58,15 +54,22 @@ class ModelRecord:
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """(F,) names of the outputs, in order."""
+        return self.labels.findings
+
+    @property
+    def kind(self) -> Literal["binary", "multilabel", "multiclass"]:
+        """Of the labels."""
+        return self.labels.kind
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "schema": SCHEMA,
             "network": self.network.as_arguments(),
-            "kind": self.kind,
-            "findings": list(self.findings),
-            "label_columns": list(self.label_columns),
-            "positive": self.positive,
+            "labels": self.labels.as_json(),
             "preprocessing": self.preprocessing.as_json(),
             "unit": self.unit,
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
@@ -91,14 +94,12 @@ class ModelRecord:
         try:
             return cls(
                 network=_network(values["network"]),
-                kind=values["kind"],
-                findings=tuple(values["findings"]),
-                label_columns=tuple(values["label_columns"]),
-                positive=values["positive"],
+                labels=LabelSchema.from_json(values["labels"]),
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 unit=values["unit"],
                 thresholds={
-                    name: Threshold.from_json(t) for name, t in values["thresholds"].items()
+                    name: Threshold(float(t["value"]), t["rule"], int(t["n"]))
+                    for name, t in values["thresholds"].items()
                 },
                 weights_sha256=values["weights_sha256"],
                 training=values["training"],

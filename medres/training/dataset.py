@@ -44,6 +44,7 @@ class _Seeded:
     transform: Compose
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose randomness the next images have."""
         self.epoch = epoch
 
     def _transform(self, index: int) -> Any:

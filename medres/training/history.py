@@ -55,7 +55,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path, first_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+        from torch.utils.tensorboard import SummaryWriter
 
         self.writer: SummaryWriter = SummaryWriter(str(folder), purge_step=first_epoch)  # type: ignore[no-untyped-call]
 
@@ -107,7 +107,7 @@ class TrainingProgress:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _open(self, engine: Engine) -> None:
-        from tqdm import tqdm  # noqa: PLC0415
+        from tqdm import tqdm
 
         state = engine.state
         if self.show and sys.stderr.isatty():

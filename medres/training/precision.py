@@ -69,6 +69,7 @@ class AutocastInferer(SimpleInferer):  # type: ignore[misc]
         self.precision = precision
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Logits of a batch, float32."""
         with torch.autocast(
             inputs.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
         ):

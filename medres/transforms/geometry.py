@@ -79,6 +79,7 @@ class FitGeometryd(MapTransform, InvertibleTransform):
         self.pad_value = pad_value
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Fit each image of an item."""
         item = dict(data)
         for key in self.key_iterator(item):
             item[key] = self._fit(item[key])

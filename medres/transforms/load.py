@@ -49,6 +49,7 @@ class LoadGrayscaled(MapTransform):
         self.frame_key = frame_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read each image of an item."""
         item = dict(data)
         frame = int(item.get(self.frame_key, 0))
         for key in self.key_iterator(item):

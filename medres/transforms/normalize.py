@@ -43,6 +43,7 @@ class NormalizeGrayscaled(MapTransform):
         self.low, self.high, self.mean, self.std = low, high, mean, std
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Normalise each image of an item."""
         item = dict(data)
         for key in self.key_iterator(item):
             item[key] = (item[key].clamp(self.low, self.high) - self.mean) / self.std

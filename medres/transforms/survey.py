@@ -123,14 +123,14 @@ def fit_histogram(
     Returns:
         The histogram; its `statistics` are the normalisation.
     """
-    histogram = IntensityHistogram(intensity)
+    histogram = IntensityHistogram()
     for row in rows:
         image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
         tensor = as_meta_tensor(image).as_tensor()
         shape = resized_shape(*tensor.shape[1:], size, geometry)
-        mask = None
+        padding = None
         if image.padding is not None and image.padding.any():
-            padding = torch.from_numpy(image.padding.astype(np.float32))[None]
-            mask = resize(padding, *shape)[0].numpy() < 0.5
-        histogram.update(resize(tensor, *shape)[0].numpy(), mask)
+            share = torch.from_numpy(image.padding.astype(np.float32))[None]
+            padding = resize(share, *shape)[0].numpy() >= 0.5
+        histogram.update(resize(tensor, *shape)[0].numpy(), padding=padding)
     return histogram

@@ -1,0 +1,140 @@
+"""Labelled images, scored: image by image, and combined to the cases that are judged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from medres.data.manifest import Manifest, ManifestRow
+from medres.errors import UndefinedMetricError
+from medres.files import write_text
+from medres.metrics.aggregation import combine_scores
+from medres.metrics.evaluation import evaluate
+from medres.metrics.operating_point import Threshold, choose_threshold
+
+Unit = Literal["patient", "study", "image"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Scored rows of a manifest.
+
+    Attributes:
+        manifest: that the rows are of.
+        rows: N of them.
+        y_score: (N, F) probabilities, float64.
+    """
+
+    manifest: Manifest
+    rows: tuple[ManifestRow, ...]
+    y_score: Tensor
+
+    @property
+    def y_true(self) -> Tensor:
+        """(N, F) labels in {0, 1, NaN}, float64."""
+        return torch.tensor([row.labels for row in self.rows], dtype=torch.float64)
+
+    def combine(self, unit: Unit) -> CaseScores:
+        """Combine images to the cases that are judged; see `medres.metrics.aggregation`."""
+        patients = [row.patient_id for row in self.rows]
+        studies = [row.study_instance_uid for row in self.rows]
+        combined = combine_scores(
+            self.y_true,
+            self.y_score,
+            patient_ids=patients,
+            study_ids=studies,
+            unit="patient" if unit == "image" else unit,
+        )
+        counts = {
+            "patients": combined.n_patients,
+            "studies": combined.n_studies,
+            "images": combined.n_images,
+        }
+        if unit == "image":
+            return CaseScores(unit, tuple(patients), self.y_true, self.y_score, counts)
+        return CaseScores(unit, combined.patient_ids, combined.y_true, combined.y_score, counts)
+
+    def write_csv(self, path: Path) -> None:
+        """One row an image: its address, patient, study, and each finding with its score."""
+        findings = self.manifest.schema.findings
+        stream = io.StringIO()
+        table = csv.writer(stream, lineterminator="\n")
+        scores = [f"{name}_score" for name in findings]
+        table.writerow(
+            ["image", "frame", "patient_id", "study_instance_uid", *findings, *scores]
+        )
+        for row, values in zip(self.rows, self.y_score.tolist(), strict=True):
+            labels = ["" if math.isnan(label) else f"{label:g}" for label in row.labels]
+            identity = [row.image, row.frame, row.patient_id, row.study_instance_uid]
+            table.writerow([*identity, *labels, *(f"{value:.9g}" for value in values)])
+        write_text(path, stream.getvalue())
+
+
+@dataclass(frozen=True, eq=False)
+class CaseScores:
+    """Labels and scores of cases; a case is an image, a study or a patient.
+
+    Attributes:
+        unit: what one case is.
+        patient_ids: (N,) the patient of each case.
+        y_true: (N, F) in {0, 1, NaN}; NaN = missing.
+        y_score: (N, F) probabilities.
+        counts: patients, studies and images that went in.
+    """
+
+    unit: Unit
+    patient_ids: tuple[str, ...]
+    y_true: Tensor
+    y_score: Tensor
+    counts: Mapping[str, int]
+
+    def choose_thresholds(
+        self,
+        findings: Sequence[str],
+        *,
+        rule: Literal["youden", "sensitivity_at_least"],
+        sensitivity: float,
+    ) -> dict[str, Threshold]:
+        """A threshold a finding, chosen on these cases; a finding with one class gets none."""
+        thresholds = {}
+        for index, name in enumerate(findings):
+            known = ~self.y_true[:, index].isnan()
+            try:
+                thresholds[name] = choose_threshold(
+                    self.y_true[known, index],
+                    self.y_score[known, index],
+                    rule=rule,
+                    target_sensitivity=None if rule == "youden" else sensitivity,
+                )
+            except UndefinedMetricError:
+                continue
+        return thresholds
+
+    def evaluate(
+        self,
+        findings: Sequence[str],
+        thresholds: Mapping[str, Threshold],
+        *,
+        kind: Literal["binary", "multilabel", "multiclass"],
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Every figure of these cases, as `evaluation.json` holds them."""
+        report = evaluate(
+            self.y_true,
+            self.y_score,
+            findings=findings,
+            patient_ids=self.patient_ids,
+            thresholds=thresholds,
+            kind=kind,
+            unit=self.unit,
+            seed=seed,
+        )
+        return {**report.as_json(), "n": dict(self.counts)}

@@ -1,0 +1,198 @@
+"""From a configuration and its data to a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from monai.data import DataLoader
+from monai.utils import set_determinism
+
+from medres.config import RunConfig, config_as_json
+from medres.data.manifest import ManifestRow
+from medres.errors import ConfigError
+from medres.models.resnet import GrayscaleResNet
+from medres.models.weights import WeightsRecord, load_weights
+from medres.training.dataset import EpochSampler, as_items, build_dataset, build_loader
+from medres.training.losses import balanced_class_weights
+from medres.training.precision import describe_device, resolve_device, resolve_precision
+from medres.training.schedule import ResolvedPreset, Schedule, build_schedule, resolve_preset
+from medres.training.trainer import TrainingPlan, TrainingResult, TrainingRun, fingerprint
+from medres.training.training_data import TrainingData
+from medres.transforms.chains import build_evaluation_chain, build_train_chain
+
+VALIDATION_BATCH = 16
+"""Images a forward pass: on a CPU larger batches cost page faults and save no time."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network after training.
+
+    Attributes:
+        network: with the best epoch's weights, in evaluation mode.
+        weights: what it started from.
+        schedule: how it was unfrozen.
+        resolved: the preset, batch size and batch-norm policy that it came to.
+        result: its epochs.
+        device: where it computes.
+        precision: of the forward pass.
+        notes: what a reader of the results has to know.
+    """
+
+    network: GrayscaleResNet
+    weights: WeightsRecord
+    schedule: Schedule
+    resolved: ResolvedPreset
+    result: TrainingResult
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """How it was trained, as JSON values."""
+        return {
+            "weights": self.weights.description,
+            "preset": self.resolved.preset,
+            "batch_norm": self.resolved.batch_norm,
+            "batch_size": self.resolved.batch_size,
+            "precision": self.precision,
+            "device": describe_device(self.device),
+            "epochs": len(self.result.history),
+            "best_epoch": self.result.best_epoch,
+            "stopped_early": self.result.stopped_early,
+            "notes": list(self.notes),
+        }
+
+
+def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> FineTuned:
+    """Train, or go on training, in the run folder.
+
+    Args:
+        config: of the run.
+        data: checked and normalised.
+        show: whether to show progress.
+
+    Raises:
+        ConfigError: a device that is not there, too few training images for one batch, or a run
+            folder with another configuration.
+        WeightsError: the initial weights cannot be had or do not fit.
+    """
+    device = resolve_device(config.device)
+    set_determinism(seed=config.seed)
+    network = GrayscaleResNet(
+        depth=config.model.depth,
+        stem=config.model.stem,
+        num_outputs=len(data.manifest.schema.findings),
+    )
+    weights = load_weights(network, config.model.weights)
+    resolved = resolve_preset(
+        config.training.preset,
+        weights_are_trained=weights.trained,
+        batch_size=config.training.batch_size,
+        batch_norm=config.model.batch_norm,
+    )
+    train_rows = data.manifest.split("train")
+    steps = len(train_rows) // resolved.batch_size
+    if steps == 0:
+        raise ConfigError(
+            f"training.batch_size: {resolved.batch_size} is more than the {len(train_rows)} "
+            "training images; give a smaller batch or more images"
+        )
+    schedule = _build_schedule(config, resolved, steps)
+    precision = resolve_precision(config.training.precision, device)
+    run = TrainingRun(
+        network.to(memory_format=torch.channels_last),
+        *_build_loaders(config, data, resolved.batch_size, show=show),
+        _build_plan(config, data, schedule, weights, precision),
+        config.out,
+        device=device,
+        batch_size=resolved.batch_size,
+        show=show,
+    )
+    result = run.run()
+    notes = (*resolved.notes, *weights.notes)
+    return FineTuned(
+        network, weights, schedule, resolved, result, device, precision, notes
+    )
+
+
+def _build_schedule(config: RunConfig, resolved: ResolvedPreset, steps: int) -> Schedule:
+    training = config.training
+    return build_schedule(
+        resolved.preset,
+        epochs=training.epochs,
+        steps_per_epoch=steps,
+        base_learning_rate=training.learning_rate,
+        warmup_epochs=training.warmup_epochs,
+        frozen_epochs=training.frozen_epochs,
+        batch_norm=resolved.batch_norm,
+        stem=config.model.stem,
+    )
+
+
+def _build_loaders(
+    config: RunConfig, data: TrainingData, batch_size: int, *, show: bool
+) -> tuple[DataLoader, DataLoader]:
+    training, manifest, preprocessing = config.training, data.manifest, data.preprocessing
+    train = build_dataset(
+        as_items(manifest, manifest.split("train")),
+        build_train_chain(preprocessing, training.augmentation),
+        seed=config.seed,
+        cache=training.cache,
+        progress=show,
+    )
+    validation = build_dataset(
+        as_items(manifest, manifest.split("validation")),
+        build_evaluation_chain(preprocessing),
+        seed=config.seed,
+        cache=training.cache,
+        progress=show,
+    )
+    sampler = EpochSampler(len(train), config.seed)
+    return (
+        build_loader(
+            train, batch_size, sampler=sampler, workers=training.workers, drop_last=True
+        ),
+        build_loader(validation, VALIDATION_BATCH, workers=training.workers),
+    )
+
+
+def _build_plan(
+    config: RunConfig,
+    data: TrainingData,
+    schedule: Schedule,
+    weights: WeightsRecord,
+    precision: Literal["fp32", "bf16"],
+) -> TrainingPlan:
+    training, schema = config.training, data.manifest.schema
+    labels = _labels(data.manifest.split("train"))
+    positive_weights = (
+        balanced_class_weights(schema.kind, labels) if training.class_weights else None
+    )
+    resolved = {
+        key: value for key, value in config_as_json(config).items() if key not in ("out", "device")
+    }
+    return TrainingPlan(
+        kind=schema.kind,
+        schedule=schedule,
+        epochs=training.epochs,
+        optimizer=training.optimizer,
+        weight_decay=training.weight_decay,
+        label_smoothing=training.label_smoothing,
+        class_weights=None if positive_weights is None else tuple(positive_weights.tolist()),
+        ema_decay=training.ema_decay,
+        select_by=training.select_by,
+        patience=training.patience,
+        precision=precision,
+        fingerprint=fingerprint(
+            resolved, data.preprocessing.digest(), weights.sha256, sorted(data.survey.digests.values())
+        ),
+    )
+
+
+def _labels(rows: Sequence[ManifestRow]) -> torch.Tensor:
+    return torch.tensor([row.labels for row in rows], dtype=torch.float32)

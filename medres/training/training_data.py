@@ -1,0 +1,134 @@
+"""From a manifest to data that a training may use: read, surveyed, split, checked, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medres.config import RunConfig
+from medres.data.leakage import check_leakage
+from medres.data.manifest import (
+    Manifest,
+    ManifestRow,
+    check_classes,
+    check_files,
+    read_manifest,
+    select_rows,
+)
+from medres.data.splits import assign_splits, check_splits
+from medres.errors import ConfigError
+from medres.transforms.preprocessing import Preprocessing
+from medres.transforms.survey import PixelSurvey, fit_histogram, survey_images
+
+Follow = Callable[[Iterable[ManifestRow], str], Iterable[ManifestRow]]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images that are fit to train on.
+
+    Attributes:
+        manifest: with a split in every row, checked for leakage.
+        preprocessing: its statistics fitted on the training patients.
+        survey: what was found in the pixels.
+        notes: what a reader of the results has to know.
+        leakage: the counts of the leakage check, as JSON values.
+    """
+
+    manifest: Manifest
+    preprocessing: Preprocessing
+    survey: PixelSurvey
+    notes: tuple[str, ...]
+    leakage: dict[str, Any]
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Patients, studies, images and positives of each split."""
+        return {name: count_cases(self.manifest, self.manifest.split(name)) for name in SPLITS}
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def count_cases(manifest: Manifest, rows: Iterable[ManifestRow]) -> dict[str, Any]:
+    """Patients, studies, images, and images with each finding."""
+    rows = tuple(rows)
+    return {
+        "patients": len({row.patient_id for row in rows}),
+        "studies": len({row.study_instance_uid for row in rows}),
+        "images": len(rows),
+        "positives": {
+            name: sum(row.labels[index] == 1 for row in rows)
+            for index, name in enumerate(manifest.schema.findings)
+        },
+    }
+
+
+def prepare_training_data(
+    config: RunConfig, *, follow: Follow = lambda rows, _: rows
+) -> TrainingData:
+    """Read and check everything that a run trains, validates and tests on.
+
+    Args:
+        config: of the run.
+        follow: wraps rows and a word about them, for a progress bar.
+
+    Raises:
+        ConfigError: no manifest given.
+        ManifestError: the manifest or an image cannot be used.
+        LeakageError: a patient, SOP instance or picture stands in two splits.
+        NormalizationError: the training images are all alike.
+    """
+    manifest = read_run_manifest(config)
+    check_files(manifest)
+    survey = survey_images(
+        manifest, intensity=config.pixels.intensity, follow=lambda rows: follow(rows, "checking")
+    )
+    manifest = assign_splits(manifest, fractions=config.data.fractions, seed=config.data.split_seed)
+    check_splits(manifest)
+    leakage = check_leakage(
+        manifest,
+        survey.digests,
+        sop_instance_uids=survey.sop_instance_uids,
+        on_duplicate=config.data.on_duplicate,
+    )
+    check_classes(leakage.manifest)
+    return TrainingData(
+        manifest=leakage.manifest,
+        preprocessing=_fit_preprocessing(config, leakage.manifest, survey, follow),
+        survey=survey,
+        notes=(*manifest.notes, *leakage.notes),
+        leakage=leakage.as_json(),
+    )
+
+
+def read_run_manifest(config: RunConfig) -> Manifest:
+    """The manifest that a configuration names, with the rows that `data.where` keeps."""
+    if config.data.manifest is None:
+        raise ConfigError(
+            "data.manifest: none given; make one with `medres prepare FOLDER --labels TABLE.csv "
+            "--out manifest.csv` and pass --data.manifest manifest.csv"
+        )
+    manifest = read_manifest(
+        Path(config.data.manifest), findings=config.data.findings, positive=config.data.positive
+    )
+    return select_rows(manifest, config.data.where)
+
+
+def _fit_preprocessing(
+    config: RunConfig, manifest: Manifest, survey: PixelSurvey, follow: Follow
+) -> Preprocessing:
+    pixels = config.pixels
+    train = manifest.split("train")
+    histogram = fit_histogram(
+        manifest,
+        follow(train, "normalising"),
+        intensity=survey.intensity,
+        size=pixels.size,
+        geometry=pixels.geometry,
+    )
+    statistics = histogram.statistics(
+        percentiles=pixels.clip_percentiles, n_patients=len({row.patient_id for row in train})
+    )
+    return Preprocessing(survey.intensity, pixels.size, pixels.geometry, statistics)

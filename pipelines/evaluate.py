@@ -1,0 +1,202 @@
+"""Judge a model on labelled images, from its own test split or from elsewhere.
+
+    medres evaluate runs/demo/model runs/demo/manifest.csv --split test --out runs/demo/again
+    medres evaluate runs/mine/model other_hospital.csv --out runs/mine/other_hospital
+
+Nothing is re-fitted: preprocessing, weights and thresholds are the model's. Patients and pictures
+that the model was trained or validated on are refused, or left out with `--on-seen drop`. Leaves
+`evaluation.html`, `evaluation.json` and `predictions.csv` in the folder given by --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.shell import exit_status
+
+if TYPE_CHECKING:
+    from medres.bundle.directory import Model
+    from medres.data.manifest import Manifest
+    from medres.transforms.survey import PixelSurvey
+
+PROGRAM = "medres evaluate"
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What to judge, on what.
+
+    Attributes:
+        model: a run's `model` folder.
+        manifest: labelled images.
+        out: folder of the report.
+        split: all rows, or those of one split.
+        where: keep rows whose columns have these values, as `column=value`.
+        on_seen: what to do about patients or pictures that the model was fitted on.
+        device: where the network computes.
+        workers: processes that read images.
+    """
+
+    model: Path
+    manifest: Path
+    out: Path
+    split: Literal["all", "train", "validation", "test"] = "all"
+    where: tuple[str, ...] = ()
+    on_seen: Literal["error", "drop"] = "error"
+    device: str = "auto"
+    workers: int = 0
+
+
+def run(config: EvaluateConfig) -> Path:
+    """Score, judge and write; returns the path of the HTML report."""
+    from medres.bundle.directory import load_model
+    from medres.data.manifest import check_files
+    from medres.reports.evidence import write_evidence
+    from medres.reports.summary import format_summary
+    from medres.scoring.predictor import Predictor
+    from medres.training.precision import resolve_device
+    from medres.transforms.survey import survey_images
+    from pipelines.progress import follow
+
+    model = load_model(config.model)
+    record = model.record
+    manifest = read_labelled(config, model)
+    check_files(manifest)
+    survey = survey_images(
+        manifest,
+        intensity=record.preprocessing.intensity,
+        follow=lambda rows: follow(rows, "checking"),
+    )
+    manifest, notes = leave_out_seen(manifest, model, survey, config.on_seen)
+    device = resolve_device(config.device)
+    predictor = Predictor(
+        model.network, record.kind, record.preprocessing, device, workers=config.workers
+    )
+    images = predictor.score_rows(
+        manifest, manifest.rows, follow=lambda batches: follow(batches, "scoring")
+    )
+    images.write_csv(config.out / "predictions.csv")
+    cases = images.combine(record.unit)
+    figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind)
+    notes = [*manifest.notes, *notes, *figures["notes"]]
+    evaluation = {**figures, **_describe(config, model, manifest, notes, device)}
+    page = write_evidence(evaluation, config.out)
+    print(format_summary(evaluation))
+    print(f"\nreport  {page}")
+    return page
+
+
+def read_labelled(config: EvaluateConfig, model: Model) -> Manifest:
+    """The manifest's rows that are asked for, labels in the model's order.
+
+    Raises:
+        ManifestError: none of its rows is in the split, or the table does not fit the model.
+    """
+    import dataclasses
+
+    from medres.data.manifest import read_manifest, select_rows
+    from medres.errors import ManifestError
+
+    manifest = read_manifest(config.manifest, schema=model.record.labels)
+    manifest = select_rows(manifest, config.where)
+    if config.split == "all":
+        return manifest
+    rows = manifest.split(config.split)
+    if not rows:
+        raise ManifestError(
+            f"{config.manifest}: no row has {config.split!r} in its column split; give "
+            "the manifest.csv of a run folder, or --split all"
+        )
+    return dataclasses.replace(manifest, rows=rows)
+
+
+def leave_out_seen(
+    manifest: Manifest, model: Model, survey: PixelSurvey, on_seen: Literal["error", "drop"]
+) -> tuple[Manifest, list[str]]:
+    """Refuse, or leave out, cases that the model was trained or validated on.
+
+    Raises:
+        LeakageError: there are such cases and `on_seen` is error, or nothing else is left.
+    """
+    import dataclasses
+
+    from medres.errors import LeakageError
+
+    seen = [
+        (manifest.patient_ids_given and model.seen.has_patient(row.patient_id))
+        or model.seen.has_pixels(survey.digests[row.image, row.frame])
+        for row in manifest.rows
+    ]
+    if not any(seen):
+        return manifest, []
+    found = f"{sum(seen)} of {len(seen)} images are of patients that the model was fitted on"
+    if on_seen == "error" or all(seen):
+        raise LeakageError(
+            f"{found}, or are the same pictures; give other patients, the run's manifest.csv "
+            "with --split test, or leave them out with --on-seen drop"
+        )
+    kept = tuple(row for row, was in zip(manifest.rows, seen, strict=True) if not was)
+    return dataclasses.replace(manifest, rows=kept), [f"{found}, and were left out."]
+
+
+def _describe(
+    config: EvaluateConfig, model: Model, manifest: Manifest, notes: list[str], device: Any
+) -> dict[str, Any]:
+    from medres.provenance import collect_provenance
+    from medres.training.precision import describe_device
+
+    record = model.record
+    training = record.training
+    return {
+        "dataset": {
+            "manifest": config.manifest.name,
+            "split": config.split,
+            "where": list(config.where),
+            "kind": record.kind,
+            "patient_ids_given": manifest.patient_ids_given,
+        },
+        "model": {
+            **record.network.as_arguments(),
+            "weights": training.get("weights"),
+            "weights_sha256": record.weights_sha256,
+        },
+        "preprocessing": record.preprocessing.as_json(),
+        "notes": [*notes, *training.get("notes", [])],
+        "provenance": collect_provenance(device=describe_device(device)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from a command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="a run's model folder")
+    parser.add_argument("manifest", type=Path, help="labelled images, CSV or Parquet")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--split", choices=["all", "train", "validation", "test"], default="all")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="keep such rows alone"
+    )
+    parser.add_argument(
+        "--on-seen",
+        choices=["error", "drop"],
+        default="error",
+        help="cases that the model was fitted on: refuse, or leave out",
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    options = vars(parser.parse_args(argv))
+    config = EvaluateConfig(**{**options, "where": tuple(options["where"])})
+    return exit_status(PROGRAM, lambda: run(config) and 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""What a training run leaves in its folder, beside checkpoints and events.
+
+::
+
+    RUN/
+        config.yaml        resolved, ready for --config
+        run.json           versions, machine, seed, digests of the inputs
+        manifest.csv       with its split
+        epochs.jsonl       one line an epoch;  events/  the same for TensorBoard
+        checkpoints/       last.pt, best.pt
+        predictions/       validation.csv, test.csv
+        model/             a MONAI bundle: what evaluate and score take
+        report/            evaluation.json, evaluation.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from medres.bundle.directory import write_bundle, write_weights
+from medres.bundle.record import ModelRecord, NetworkRecord
+from medres.bundle.seen import SeenCases
+from medres.config import RunConfig, config_as_json, format_config
+from medres.data.manifest import write_manifest
+from medres.files import file_digest, write_json, write_text
+from medres.metrics.operating_point import Threshold
+from medres.provenance import collect_provenance
+from medres.scoring.case_scores import ImageScores
+from medres.scoring.predictor import Predictor
+from medres.training.fine_tuning import FineTuned
+from medres.training.precision import describe_device, resolve_device
+from medres.training.training_data import TrainingData
+from pipelines.progress import follow
+
+
+def record_inputs(config: RunConfig, data: TrainingData) -> None:
+    """Write what the run starts from: configuration, split manifest, versions, digests."""
+    device = describe_device(resolve_device(config.device))
+    manifest = config.data.manifest
+    write_text(config.out / "config.yaml", format_config(config))
+    write_manifest(data.manifest, config.out / "manifest.csv")
+    write_json(
+        config.out / "run.json",
+        {
+            "provenance": collect_provenance(device=device, seed=config.seed),
+            "manifest_sha256": None if manifest is None else file_digest(manifest),
+            "preprocessing": data.preprocessing.as_json(),
+            "splits": data.counts(),
+            "leakage": data.leakage,
+            "notes": list(data.notes),
+        },
+    )
+
+
+def score_split(trained: FineTuned, data: TrainingData, split: str, config: RunConfig) -> ImageScores:
+    """Score one split with the best epoch's weights, and write its predictions."""
+    predictor = Predictor(
+        trained.network,
+        data.manifest.schema.kind,
+        data.preprocessing,
+        trained.device,
+        workers=config.training.workers,
+    )
+    scores = predictor.score_rows(
+        data.manifest,
+        data.manifest.split(split),
+        follow=lambda batches: follow(batches, f"scoring {split}"),
+    )
+    scores.write_csv(config.out / "predictions" / f"{split}.csv")
+    return scores
+
+
+def save_model(
+    config: RunConfig, data: TrainingData, trained: FineTuned, thresholds: dict[str, Threshold]
+) -> ModelRecord:
+    """Write `model/`; returns its record."""
+    folder = config.out / "model"
+    schema = data.manifest.schema
+    (folder / "configs" / "medres.json").unlink(missing_ok=True)
+    record = ModelRecord(
+        network=NetworkRecord(config.model.depth, config.model.stem, len(schema.findings)),
+        labels=schema,
+        preprocessing=data.preprocessing,
+        unit=config.evaluation.unit,
+        thresholds=thresholds,
+        weights_sha256=write_weights(folder, trained.network.state_dict()),
+        training={
+            **trained.as_json(),
+            "splits": data.counts(),
+            "notes": [*data.notes, *trained.notes],
+        },
+        provenance=collect_provenance(device=describe_device(trained.device), seed=config.seed),
+    )
+    write_bundle(folder, record, _seen(data))
+    return record
+
+
+def _seen(data: TrainingData) -> SeenCases:
+    manifest = data.manifest
+    rows = [*manifest.split("train"), *manifest.split("validation")]
+    patients = {row.patient_id for row in rows} if manifest.patient_ids_given else set()
+    return SeenCases.of(patients, (data.survey.digests[row.image, row.frame] for row in rows))
+
+
+def describe_run(
+    config: RunConfig, data: TrainingData, trained: FineTuned, record: ModelRecord
+) -> dict[str, Any]:
+    """The sections that a report has beside its figures."""
+    return {
+        "dataset": {
+            "manifest": None if config.data.manifest is None else config.data.manifest.name,
+            "split": "test",
+            "kind": data.manifest.schema.kind,
+            "patient_ids_given": data.manifest.patient_ids_given,
+        },
+        "splits": data.counts(),
+        "leakage": data.leakage,
+        "model": {
+            **record.network.as_arguments(),
+            "weights": trained.weights.description,
+            "weights_sha256": record.weights_sha256,
+        },
+        "preprocessing": data.preprocessing.as_json(),
+        "training": {
+            **trained.as_json(),
+            "history": [asdict(epoch) for epoch in trained.result.history],
+            "schedule": trained.schedule.as_table(),
+        },
+        "notes": list(record.training["notes"]),
+        "provenance": {**record.provenance, "config": config_as_json(config)},
+    }

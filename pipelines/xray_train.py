@@ -1,0 +1,79 @@
+"""Train a classifier on radiographs and write its report.
+
+    python -m pipelines.xray_train                                     # the sample data
+    medres prepare FOLDER --labels TABLE.csv --out manifest.csv
+    medres train --data.manifest manifest.csv --out runs/mine          # your own
+    medres train --config pipelines/configs/kermany.yaml --data.manifest manifest.csv
+
+Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take;
+`report/evaluation.html` and `.json`; `predictions/`; `manifest.csv` with its split; `config.yaml`;
+`epochs.jsonl`, TensorBoard `events/` and `checkpoints/`. Started again on the same folder, it
+resumes. Without arguments it trains on the sample data: about 5 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from medres.config import RunConfig, parse_config
+from pipelines.shell import exit_status
+
+PROGRAM = "medres train"
+SAMPLE_CONFIG = Path(__file__).parent / "configs" / "sample.yaml"
+
+
+def run(config: RunConfig) -> Path:
+    """Train, judge and write everything; returns the path of the HTML report."""
+    from medres.reports.evidence import write_evidence
+    from medres.reports.summary import format_summary
+    from medres.training.fine_tuning import fine_tune
+    from medres.training.training_data import prepare_training_data
+    from pipelines import run_folder
+    from pipelines.progress import follow
+
+    data = prepare_training_data(config, follow=follow)
+    run_folder.record_inputs(config, data)
+    trained = fine_tune(config, data)
+
+    unit, findings = config.evaluation.unit, data.manifest.schema.findings
+    validation = run_folder.score_split(trained, data, "validation", config).combine(unit)
+    thresholds = validation.choose_thresholds(
+        findings, rule=config.evaluation.threshold_rule, sensitivity=config.evaluation.sensitivity
+    )
+    record = run_folder.save_model(config, data, trained, thresholds)
+
+    test = run_folder.score_split(trained, data, "test", config).combine(unit)
+    figures = test.evaluate(
+        findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed
+    )
+    evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
+    evaluation["notes"] = [*evaluation["notes"], *figures["notes"]]
+    page = write_evidence(evaluation, config.out / "report")
+    print(format_summary(evaluation))
+    print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
+    return page
+
+
+def train(arguments: Sequence[str], program: str, description: str) -> None:
+    """Parse a command line, make the sample data if it is theirs to train on, and run."""
+    config = parse_config(arguments, prog=program, description=description)
+    if config.data.manifest is not None:
+        from pipelines.sample import make_sample_manifest
+
+        make_sample_manifest(config.data.manifest)
+    run(config)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from a command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        print("no arguments: training on the sample data (medres train --help says more)")
+        arguments = ["--config", str(SAMPLE_CONFIG)]
+    return exit_status(PROGRAM, lambda: train(arguments, PROGRAM, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
