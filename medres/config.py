@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -219,7 +220,7 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str = "") -> Ru
     parser.add_argument("--config", action="config", help="YAML file; flags beat it")
     parser.add_class_arguments(RunConfig, None)
     arguments = _config_first(argv)
-    for name, value in zip(arguments, arguments[1:], strict=False):
+    for name, value in itertools.pairwise(arguments):
         if name == "--config":
             check_config_file(Path(value))
     _check_flags(arguments)
@@ -296,8 +297,8 @@ def _unknown_key(where: str, key: str) -> ConfigError:
     leaf = key.rsplit(".", 1)[-1]
     by_leaf = [name for name in valid if name.rsplit(".", 1)[-1] == leaf]
     leaves = {name.rsplit(".", 1)[-1]: name for name in valid}
-    near = by_leaf or difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
-    near = near or [leaves[n] for n in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+    near = by_leaf or difflib.get_close_matches(key, valid, n=1, cutoff=0.7)
+    near = near or [leaves[n] for n in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
     hint = f"; did you mean {near[0]!r}?" if near else f"; valid keys are {', '.join(valid)}"
     return ConfigError(f"{where}: unknown key {key!r}{hint}")
 

@@ -256,7 +256,10 @@ def _bootstrapped(
     value, n_outside = read_back(label, score, whole, outside)
     _check_probabilities(name, n_outside)
     samples = patient_bootstrap(
-        lambda w: statistic(w[:, patients.index]), patients, resamples=resamples, seed=seed
+        lambda w: statistic(w.index_select(1, patients.index).to(score.dtype)),
+        patients,
+        resamples=resamples,
+        seed=seed,
     )
     return bootstrap_estimate(value, percentile_intervals(samples, level)[0], level)
 

@@ -171,11 +171,12 @@ class FindingRows:
             weights: (B, P) how often each patient counts.
 
         Returns:
-            (B, len(COLUMNS) + BINS): the figures in order of COLUMNS, then the observed frequency
+            (B, len(COLUMNS) + BINS) float64: the figures in order of COLUMNS, then the observed frequency
             in each calibration bin; NaN where the weights do not define one.
         """
-        tp, fp = cumulative_counts(self.ranked, weights[:, self.patients.index[self.ranked.order]])
-        sums = weights[:, self.patients.index] @ self.columns
+        rows = weights.index_select(1, self.patients.index)
+        tp, fp = cumulative_counts(self.ranked, rows.index_select(1, self.ranked.order))
+        sums = rows.to(self.columns.dtype) @ self.columns
         n, positive, error, *decisions = sums[:, :7].unbind(1)
         return torch.cat(
             [
@@ -239,7 +240,7 @@ def prepare_finding(
         patients=PatientGroups(patients.index[given], patients.n),
         threshold=threshold,
         n_missing=y_true.numel() - label.numel(),
-        ranked=rank_scores(label, score),
+        ranked=rank_scores(label, score).drop_repeats(),
         columns=torch.cat(columns, dim=1),
     )
 
@@ -420,7 +421,7 @@ def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> 
     positive = torch.bincount(number, weights=y_true, minlength=SCORE_BINS)
     negative = torch.bincount(number, weights=1 - y_true, minlength=SCORE_BINS)
     return ScoreHistogram(
-        edges=tuple(low + width * k for k in range(SCORE_BINS)) + (low + width * SCORE_BINS,),
+        edges=tuple(low + width * k for k in range(SCORE_BINS + 1)),
         negative=tuple(int(count) for count in negative.tolist()),
         positive=tuple(int(count) for count in positive.tolist()),
     )

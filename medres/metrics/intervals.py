@@ -25,7 +25,7 @@ RESAMPLES = 2000
 1,000 at the least)."""
 
 BLOCK_ELEMENTS = 1 << 20
-"""Weights held at a time, resamples × rows: 8 MiB in float64, so that a block stays in cache."""
+"""Weights held at a time, resamples × rows: 4 MiB in float32, so that a block stays in cache."""
 
 
 def normal_quantile(level: float) -> float:
@@ -174,7 +174,7 @@ def patient_bootstrap(
     gives the same interval on the same kind of device.
 
     Args:
-        statistic: takes (B, P) float64 weights of the patients, how often each was drawn (row i
+        statistic: takes (B, P) float32 weights of the patients, how often each was drawn (row i
             weighs `weights[:, patients.index[i]]`), and returns (B, K) statistics, NaN where a
             resample does not define one.
         patients: the patient of each row.
@@ -195,13 +195,13 @@ def patient_bootstrap(
         raise MetricInputError(f"resamples is {resamples}; give at least 1, usually {RESAMPLES}")
     device = patients.index.device
     generator = torch.Generator(device=device).manual_seed(seed)
-    one = torch.ones((), dtype=torch.float64, device=device)
+    one = torch.ones((), device=device)  # float32: integers to 2^24, at half the memory traffic
     block = max(1, BLOCK_ELEMENTS // patients.index.numel())
     blocks = []
     for start in range(0, resamples, block):
         shape = (min(block, resamples - start), patients.n)
         drawn = torch.randint(patients.n, shape, generator=generator, device=device)
-        weights = torch.zeros(shape, dtype=torch.float64, device=device)
+        weights = torch.zeros(shape, device=device)
         blocks.append(statistic(weights.scatter_add_(1, drawn, one.expand(shape))))
     return torch.cat(blocks)
 

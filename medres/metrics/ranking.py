@@ -7,7 +7,7 @@ makes ties exact. Counts are integers, and exact in float64 up to 2^53.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,13 +34,21 @@ class RankedScores:
         order: (N,) int64, row numbers by descending score.
         y_true: (N,) labels in that order.
         y_score: (N,) scores in that order.
-        last_of_tie: (N,) int64, for each position the last position with the same score.
+        last_of_tie: for each position the last position with the same score, (N,) int64; once per
+            distinct score, (G,), after `drop_repeats`; None after it where no scores are tied.
     """
 
     order: Tensor
     y_true: Tensor
     y_score: Tensor
-    last_of_tie: Tensor
+    last_of_tie: Tensor | None
+
+    def drop_repeats(self) -> RankedScores:
+        """Keep one point for each distinct score; worth its look at the data before a bootstrap."""
+        if self.last_of_tie is None:
+            return self
+        ends = torch.unique_consecutive(self.last_of_tie)
+        return replace(self, last_of_tie=ends if ends.numel() < self.order.numel() else None)
 
 
 def rank_scores(y_true: Tensor, y_score: Tensor) -> RankedScores:
@@ -61,26 +69,34 @@ def rank_scores(y_true: Tensor, y_score: Tensor) -> RankedScores:
 
 
 def cumulative_counts(ranked: RankedScores, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """True and false positives when everything scored as high as each row, or higher, is called.
+    """True and false positives when everything scored as high as each point, or higher, is called.
 
-    Rows of one tie share one point; the repeats are harmless, since nothing lies between them.
+    Rows of one tie share one point; repeats of it are harmless, since nothing lies between them.
 
     Args:
         ranked: sorted rows.
-        weights: (..., N) how often each row counts, in sorted order; once if None.
+        weights: (..., N) how often each row counts, in sorted order: integers, in float32 or
+            float64; once if None.
 
     Returns:
-        tp and fp, (..., N) float64, non-decreasing along the last axis.
+        tp and fp, (..., N) or (..., G), of the weights' type, non-decreasing along the last axis.
     """
-    positive = ranked.y_true if weights is None else weights * ranked.y_true
-    negative = 1 - ranked.y_true if weights is None else weights - positive
+    if weights is None:
+        positive, negative = ranked.y_true, 1 - ranked.y_true
+    else:
+        positive = weights * ranked.y_true.to(weights.dtype)
+        negative = weights - positive
     tp, fp = positive.cumsum(-1), negative.cumsum(-1)
-    return tp[..., ranked.last_of_tie], fp[..., ranked.last_of_tie]
+    if ranked.last_of_tie is None:
+        return tp, fp
+    return tp.index_select(-1, ranked.last_of_tie), fp.index_select(-1, ranked.last_of_tie)
 
 
 def _steps(counts: Tensor) -> Tensor:
     """(..., N) increase from the threshold before; the first from 0."""
-    return torch.diff(counts, dim=-1, prepend=torch.zeros_like(counts[..., :1]))
+    steps = counts.clone()
+    steps[..., 1:] -= counts[..., :-1]
+    return steps
 
 
 def area_under_roc(tp: Tensor, fp: Tensor) -> Tensor:
@@ -93,6 +109,7 @@ def area_under_roc(tp: Tensor, fp: Tensor) -> Tensor:
     Returns:
         (...) in [0, 1].
     """
+    tp, fp = tp.to(torch.float64), fp.to(torch.float64)
     pairs = (_steps(fp) * (2 * tp - _steps(tp))).sum(-1)
     return pairs / (2 * tp[..., -1] * fp[..., -1])
 
@@ -107,7 +124,7 @@ def mean_precision(tp: Tensor, fp: Tensor) -> Tensor:
     Returns:
         (...) in [0, 1].
     """
-    precision = tp / (tp + fp).clamp(min=1)
+    precision = tp.to(torch.float64) / (tp + fp).clamp(min=1)
     return (_steps(tp) * precision).sum(-1) / tp[..., -1]
 
 
@@ -179,9 +196,9 @@ def auroc(
     check_both_classes("AUROC", int(m), int(n))
     if not patients.repeated:
         return auroc_estimate(value, variance, int(m), int(n), level)
-    drawn = patients.index[ranked.order]
+    ranked, drawn = ranked.drop_repeats(), patients.index[ranked.order]
     samples = patient_bootstrap(
-        lambda w: area_under_roc(*cumulative_counts(ranked, w[:, drawn]))[:, None],
+        lambda w: area_under_roc(*cumulative_counts(ranked, w.index_select(1, drawn)))[:, None],
         patients,
         resamples=resamples,
         seed=seed,
@@ -305,9 +322,9 @@ def average_precision(
     tp, fp = cumulative_counts(ranked)
     value, m, n = read_back(label, score, mean_precision(tp, fp), tp[-1], fp[-1])
     check_both_classes("average precision", int(m), int(n))
-    drawn = patients.index[ranked.order]
+    ranked, drawn = ranked.drop_repeats(), patients.index[ranked.order]
     samples = patient_bootstrap(
-        lambda w: mean_precision(*cumulative_counts(ranked, w[:, drawn]))[:, None],
+        lambda w: mean_precision(*cumulative_counts(ranked, w.index_select(1, drawn)))[:, None],
         patients,
         resamples=resamples,
         seed=seed,

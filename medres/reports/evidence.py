@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medres.errors import ConfigError
+from medres.files import written_whole
 from medres.reports.page import render_page
 
 SCHEMA = "medres.evaluation/1"
@@ -40,8 +39,9 @@ def write_evidence(evaluation: Mapping[str, Any], folder: Path) -> Path:
     content = finite(evaluation)
     text = format_json(content)
     page = render_page(content)
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace_together({folder / JSON_NAME: text, folder / PAGE_NAME: page})
+    with written_whole(folder / JSON_NAME) as figures, written_whole(folder / PAGE_NAME) as shown:
+        figures.write_text(text, encoding="utf-8", newline="\n")
+        shown.write_text(page, encoding="utf-8", newline="\n")
     return folder / PAGE_NAME
 
 
@@ -83,22 +83,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _replace_together(files: Mapping[Path, str]) -> None:
-    """Write every file beside its place, then move all into place."""
-    written: dict[Path, Path] = {}
-    try:
-        for path, text in files.items():
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            written[path] = Path(name)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            written[path].chmod(0o644)  # mkstemp gives the owner alone
-        for path, temporary in written.items():
-            temporary.replace(path)
-    finally:
-        for temporary in written.values():
-            temporary.unlink(missing_ok=True)

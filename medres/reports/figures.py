@@ -18,6 +18,7 @@ from medres.reports.summary import describe_threshold, format_estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette (jfly.uni-koeln.de/color, 2008): told apart with every colour blindness.
@@ -84,6 +85,8 @@ def draw_precision_recall(finding: Mapping[str, Any], *, name: str, anchor: str)
     recall, precision = curve
     if recall[0] > recall[-1]:
         recall, precision = recall[::-1], precision[::-1]
+    # Average precision counts the first step from recall 0; so does the drawing.
+    recall, precision = [0.0, *recall], [precision[0], *precision]
     with _style():
         figure, axes = _square_figure("Sensitivity (recall)", "PPV (precision)")
         if _defined(finding.get("prevalence")):
@@ -144,7 +147,9 @@ def draw_scores(finding: Mapping[str, Any], *, name: str, anchor: str) -> str:
         threshold = (finding.get("threshold") or {}).get("value")
         if threshold is not None:
             axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (3, 3)))
-        axes.set_xlim(min(0, edges[0]), max(1, edges[-1]))
+        if edges[0] >= 0 and edges[-1] <= 1:
+            _unit_ticks(axes.xaxis)
+            axes.set_xlim(0, 1)
         axes.set_ylim(-1.25 * tallest, 1.25 * tallest)
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")
         _label(axes, 0.98, 0.95, f"positive, n = {sum(counts[0]):,}", color=VERMILLION)
@@ -305,11 +310,15 @@ def _square_figure(x: str, y: str) -> tuple[Figure, Axes]:
     figure, axes = _figure(x, y)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
-    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    _unit_ticks(axes.xaxis)
+    _unit_ticks(axes.yaxis)
     axes.set_box_aspect(0.86)
     return figure, axes
+
+
+def _unit_ticks(axis: Axis) -> None:
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def _label(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from medres.reports import summary
 from medres.reports.figures import (
     draw_precision_recall,
@@ -29,7 +31,10 @@ CAPTIONS = {
     "Scores": "Share of each class in each bin of the score. Dashed: the locked threshold.",
 }
 # Sections of the evaluation that have a place of their own on the page.
-PLACED = {"schema", "unit", "n", "findings", "macro", "notes", "splits", "leakage", "training"}
+PLACED = {
+    *("schema", "unit", "n", "findings", "macro", "multiclass", "notes"),
+    *("splits", "leakage", "training"),
+}
 SECTION_TITLES = {
     "dataset": "Data set",
     "model": "Model",
@@ -121,6 +126,7 @@ def render_page(evaluation: Mapping[str, Any]) -> str:
     )
     environment.filters["readable"] = readable
     environment.filters["label"] = label
+    environment.tests["table"] = is_table
     return environment.get_template("evaluation.html").render(build_view(evaluation))
 
 
@@ -138,8 +144,8 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "sentences": summary.describe_evaluation(evaluation),
         "interval": summary.interval_name(evaluation),
         "notes": summary.collect_notes(evaluation),
+        "unit": summary.unit_of(evaluation),
         "units": summary.plural(summary.unit_of(evaluation)),
-        "sizes": _sizes(evaluation),
         "findings": [
             view_finding(name, finding, f"finding-{number}")
             for number, (name, finding) in enumerate(findings.items(), start=1)
@@ -154,8 +160,8 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,
-        "training_plot": draw_training(history, anchor="training-plot") if history else "",
-        "history": tuple(history),
+        "training_plot": Markup(draw_training(history, anchor="training-plot")),
+        "multiclass": _multiclass(evaluation),
         "sections": _sections(evaluation),
     }
 
@@ -182,7 +188,7 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
 
 
 def readable(value: Any) -> str:
-    """Return a scalar or a list of scalars as a person writes it: yes, no, 0.25, `a, b`."""
+    """Return a value of the JSON as a person writes it: yes, no, 0.25, `a, b`."""
     if value is None or value in ("", (), []):
         return "–"
     if isinstance(value, bool):
@@ -191,9 +197,21 @@ def readable(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{label(key)} {readable(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(readable(item) for item in value)
     return str(value)
+
+
+def is_table(value: Any) -> bool:
+    """Whether a value is a list of records, to be shown as a table."""
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and len(value) > 0
+        and all(isinstance(item, Mapping) for item in value)
+    )
 
 
 def label(key: object) -> str:
@@ -224,8 +242,6 @@ def _bar(estimate: Mapping[str, Any] | None) -> Bar | None:
 
 
 def _plots(name: str, finding: Mapping[str, Any], anchor: str) -> tuple[Plot, ...]:
-    from markupsafe import Markup
-
     drawings = {
         "ROC": draw_roc,
         "Precision-recall": draw_precision_recall,
@@ -239,10 +255,15 @@ def _plots(name: str, finding: Mapping[str, Any], anchor: str) -> tuple[Plot, ..
     return tuple(plots)
 
 
-def _sizes(evaluation: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    numbers = evaluation.get("n") or {}
-    keys = ("patients", "studies", "images")
-    return tuple((key, numbers[key]) for key in keys if numbers.get(key) is not None)
+def _multiclass(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
+    section = evaluation.get("multiclass")
+    if not section:
+        return {}
+    return {
+        "accuracy": summary.format_estimate(section.get("accuracy"), percent=True),
+        "classes": section["classes"],
+        "rows": list(zip(section["classes"], section["confusion_matrix"], strict=True)),
+    }
 
 
 def _splits(evaluation: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

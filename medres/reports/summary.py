@@ -14,9 +14,6 @@ from typing import Any
 RESEARCH_USE = (
     "For research use only. Not a medical device, and not for diagnosis or treatment decisions."
 )
-# Below this many patients of either class the intervals themselves are unreliable: simulated
-# DeLong coverage is already .87 to .90 with 25 positives at a high AUROC.
-FEW = 10
 WIDTH = 98
 # The parts of an evaluation whose own `notes` a reader must see first.
 NOTED_SECTIONS = ("dataset", "training", "model", "preprocessing", "splits", "leakage")
@@ -150,8 +147,8 @@ def unit_of(evaluation: Mapping[str, Any]) -> str:
 def collect_notes(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what a reader must know before believing a figure, each once.
 
-    The notes of the evaluation and of its sections, then what the figures themselves call for:
-    random weights, findings with too few cases, cases without a label.
+    The notes of the evaluation and of its sections; and that the weights were random, should no
+    note say it.
     """
     notes = [str(note) for note in evaluation.get("notes") or ()]
     for name in NOTED_SECTIONS:
@@ -161,28 +158,7 @@ def collect_notes(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
     said = " ".join(notes).lower()
     if (evaluation.get("model") or {}).get("weights") == "none" and "random weights" not in said:
         notes.append("The model was trained from random weights, without pretraining.")
-    notes += _case_notes(evaluation)
     return tuple(dict.fromkeys(notes))
-
-
-def _case_notes(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    few, missing = [], []
-    for name, finding in evaluation["findings"].items():
-        positive, total = finding.get("n_positive"), finding.get("n")
-        if positive is not None and total is not None:
-            sizes = ((positive, "positive"), (total - positive, "negative"))
-            found = [f"{number} {sign}" for number, sign in sizes if number < FEW]
-            few += [f"{name} ({', '.join(found)})"] if found else []
-        if finding.get("n_missing"):
-            missing.append(f"{name} ({finding['n_missing']:,})")
-    unit = unit_of(evaluation)
-    if few:
-        yield (
-            f"Too few cases to rely on the figures or on their intervals (fewer than {FEW} of a "
-            f"class): {', '.join(few)}."
-        )
-    if missing:
-        yield f"Left out for want of a label, {plural(unit)} by finding: {', '.join(missing)}."
 
 
 def describe_evaluation(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
@@ -224,13 +200,19 @@ def _describe_ranking(finding: Mapping[str, Any], unit: str) -> Iterator[str]:
     yield (
         f"AUROC {auroc['value']:.3f} ({level} interval {format_interval(auroc) or 'not known'}): "
         f"of one positive and one negative {unit} drawn at random, the model gives the positive "
-        f"one the higher score about {min(round(auroc['value'] * 100), 100)} times in 100."
+        f"one the higher score {_times_in_100(auroc['value'])}."
     )
     low, high = auroc.get("low"), auroc.get("high")
     if low is not None and low <= 0.5 and (high is None or high >= 0.5):
         yield "The interval contains 0.5: this test does not show that the model beats chance."
     elif high is not None and high < 0.5:
         yield "The interval lies below 0.5, worse than chance: check which label is the positive."
+
+
+def _times_in_100(share: float) -> str:
+    if share == 1:
+        return "every time in this test"
+    return "more than 99 times in 100" if share > 0.99 else f"about {share * 100:.0f} times in 100"
 
 
 def _describe_decisions(finding: Mapping[str, Any], unit: str) -> Iterator[str]:

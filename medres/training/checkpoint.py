@@ -1,4 +1,4 @@
-"""The state of a run after an epoch: whole on disk or absent, and loaded without unpickling code."""
+"""The state of a run after an epoch: whole on disk or absent, and loaded without running code."""
 
 from __future__ import annotations
 
