@@ -48,3 +48,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+
+# For a machine without a network: gather everything as files here, carry the folder over, and there
+#   pip install --no-index --find-links wheelhouse medres
+.PHONY: wheelhouse
+wheelhouse: $(VENV)/python
+	$(BIN)/python -m pip wheel --quiet $(CONSTRAINTS) --wheel-dir wheelhouse .
