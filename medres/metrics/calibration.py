@@ -18,6 +18,7 @@ from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike, MetricInputError, as_columns, read_back
 from medres.metrics.intervals import (
     RESAMPLES,
+    BootstrapInterval,
     bootstrap_estimate,
     patient_bootstrap,
     patient_groups,
@@ -120,8 +121,8 @@ def expected_calibration_error(
     """Distance between mean score and observed frequency over bins of equal width.
 
     It is never negative, and so biased upwards: even a perfectly calibrated model has an expected
-    calibration error above 0, the more so the fewer rows. Resampling adds the same bias once more,
-    which is why the interval may reach further up than down.
+    calibration error above 0, the more so the fewer rows. `calibration_error_estimate` says what
+    that means for the interval.
 
     Args:
         y_true: (N,) in {0, 1}; 1 = finding present.
@@ -135,7 +136,7 @@ def expected_calibration_error(
         seed: of the patient bootstrap.
 
     Returns:
-        Estimate with value, low and high in [0, 1], by patient bootstrap (percentile).
+        Estimate with value, low and high in [0, 1], by patient bootstrap.
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
@@ -156,6 +157,7 @@ def expected_calibration_error(
         label,
         score,
         lambda w: calibration_error(w @ sums, norm)[:, None],
+        estimate=calibration_error_estimate,
         level=level,
         patient_ids=patient_ids,
         resamples=resamples,
@@ -195,6 +197,28 @@ def calibration_error(bin_sums: Tensor, norm: Norm = "l1") -> Tensor:
         return gap.amax(-1)
     share = count / count.sum(-1, keepdim=True)
     return (share * gap).sum(-1) if norm == "l1" else (share * gap**2).sum(-1).sqrt()
+
+
+def calibration_error_estimate(
+    value: float, interval: BootstrapInterval, level: float = LEVEL
+) -> Estimate:
+    """A calibration error with an interval that reaches down as far as the bootstrap reaches up.
+
+    Resampling adds the upward bias of the value once more, so that plain percentiles can exclude
+    the value itself (16 % of draws for a calibrated model, 200 rows) and the truth below it. The
+    lower limit is therefore the reflected one, 2 value − upper percentile, never below 0. In
+    simulation the 95 % interval covers .86–.99 for miscalibrated models of 50 to 1,000 rows. For a
+    perfectly calibrated one, where the truth lies on the edge, it reaches 0 in about half of the
+    draws: an error near 0 is no proof of miscalibration.
+
+    References:
+        Davison & Hinkley, Bootstrap Methods and their Application (1997), 5.2 (basic bootstrap).
+    """
+    if interval.low is None or interval.high is None:
+        return bootstrap_estimate(value, interval, level)
+    low = min(max(2 * value - interval.high, 0.0), value)
+    method = f"{interval.method}, lower limit reflected"
+    return Estimate(value, low, max(interval.high, value), level, method)
 
 
 def reliability_curve(
@@ -244,6 +268,7 @@ def _bootstrapped(
     score: Tensor,
     statistic: Callable[[Tensor], Tensor],
     *,
+    estimate: Callable[[float, BootstrapInterval, float], Estimate] = bootstrap_estimate,
     level: float,
     patient_ids: ArrayLike | None,
     resamples: int,
@@ -261,7 +286,7 @@ def _bootstrapped(
         resamples=resamples,
         seed=seed,
     )
-    return bootstrap_estimate(value, percentile_intervals(samples, level)[0], level)
+    return estimate(value, percentile_intervals(samples, level)[0], level)
 
 
 def _check_probabilities(name: str, n_outside: float) -> None:

@@ -13,6 +13,7 @@ from medres.metrics.calibration import (
     ReliabilityCurve,
     bin_columns,
     calibration_error,
+    calibration_error_estimate,
     reliability_from_bins,
 )
 from medres.metrics.curves import (
@@ -171,9 +172,12 @@ class FindingRows:
             weights: (B, P) how often each patient counts.
 
         Returns:
-            (B, len(COLUMNS) + BINS) float64: the figures in order of COLUMNS, then the observed frequency
-            in each calibration bin; NaN where the weights do not define one.
+            (B, len(COLUMNS) + BINS) float64: the figures in order of COLUMNS, then the observed
+            frequency in each calibration bin; NaN where the weights do not define one.
         """
+        if not self.y_true.numel():
+            shape = (len(weights), len(COLUMNS) + BINS)
+            return torch.full(shape, torch.nan, dtype=self.y_true.dtype, device=weights.device)
         rows = weights.index_select(1, self.patients.index)
         tp, fp = cumulative_counts(self.ranked, rows.index_select(1, self.ranked.order))
         sums = rows.to(self.columns.dtype) @ self.columns
@@ -341,7 +345,11 @@ class _Drawn:
         if not probabilities:
             undefined = UndefinedEstimate(NOT_PROBABILITIES, self.level, "patient bootstrap")
             return dict.fromkeys(names, undefined)
-        return {name: bootstrap_estimate(*self._drawn(name), self.level) for name in names}
+        brier, error = (self._drawn(name) for name in names)
+        return {
+            names[0]: bootstrap_estimate(*brier, self.level),
+            names[1]: calibration_error_estimate(*error, self.level),
+        }
 
     def proportions(self, n_positive: int, n: int, counts: Confusion) -> dict[str, Figure]:
         tp, fp, tn, fn = counts.tp, counts.fp, counts.tn, counts.fn

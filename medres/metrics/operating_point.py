@@ -207,7 +207,8 @@ def choose_threshold(
         # 1e-9 of a row: 0.95 × 20 is 19, whatever its last bit.
         reached = tp >= target_sensitivity * m - 1e-9
         first = torch.where(reached, position, tp.numel() - 1).min()
-        last_called = torch.where(tp == tp[first], position, -1).max()
+        tie = (tp == tp[first]) & (fp == fp[first])
+        last_called = torch.where(tie, position, -1).max()
         text = f"sensitivity of at least {target_sensitivity:g} on {split}"
     value, m_rows, n_rows = read_back(label, score, _below(ranked.y_score, last_called), m, n)
     check_both_classes("a threshold", int(m_rows), int(n_rows))
