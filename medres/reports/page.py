@@ -189,19 +189,19 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
 
 def readable(value: Any) -> str:
     """Return a value of the JSON as a person writes it: yes, no, 0.25, `a, b`."""
-    if value is None or value in ("", (), []):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{label(key)} {readable(item)}" for key, item in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(readable(item) for item in value)
-    return str(value)
+        text = ", ".join(f"{label(key)} {readable(item)}" for key, item in value.items())
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        text = ", ".join(readable(item) for item in value)
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    elif isinstance(value, int):
+        text = f"{value:,}" if abs(value) >= 10_000 else str(value)
+    else:
+        text = "" if value is None else str(value)
+    return text or "–"
 
 
 def is_table(value: Any) -> bool:

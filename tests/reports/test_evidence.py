@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medres.errors import ConfigError
+from medres.reports.evidence import write_evidence
+
+CHROMIUM = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--hide-scrollbars", "--enable-logging=stderr", "--virtual-time-budget=2000"),
+)
+
+
+def test_evidence_is_a_page_and_strict_json(evaluation: dict[str, Any], tmp_path: Path) -> None:
+    page = write_evidence(evaluation, tmp_path / "run" / "report")
+    assert page == tmp_path / "run" / "report" / "evaluation.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == [
+        "evaluation.html",
+        "evaluation.json",
+    ]
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = (page.parent / "evaluation.json").read_text(encoding="utf-8")
+    content = json.loads(text, parse_constant=refuse)
+    assert content["findings"]["opacity"]["auroc"] == evaluation["findings"]["opacity"]["auroc"]
+    assert content["findings"]["opacity"]["curves"]["roc"]["threshold"][:2] == [None, 0.7]
+    assert '"edges": [0, 0.25, 0.5, 0.75, 1]' in text
+
+
+def test_evidence_is_the_same_bytes_each_time(evaluation: dict[str, Any], tmp_path: Path) -> None:
+    pages = [write_evidence(evaluation, tmp_path / name).read_bytes() for name in "ab"]
+    assert pages[0] == pages[1]
+
+
+def test_evidence_leaves_the_old_pair_where_writing_fails(
+    evaluation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = write_evidence(evaluation, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    written = Path.write_text
+
+    def fail(path: Path, text: str, **options: str) -> int:
+        if "html" in path.name:
+            raise OSError("disk full")
+        return written(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    evaluation["notes"] = ["another"]
+    with pytest.raises(OSError, match="disk full"):
+        write_evidence(evaluation, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert page.exists()
+
+
+def test_evidence_refuses_another_schema(evaluation: dict[str, Any], tmp_path: Path) -> None:
+    evaluation["schema"] = "medres.evaluation/9"
+    with pytest.raises(ConfigError, match=r"found 'medres\.evaluation/9', but this medres reports"):
+        write_evidence(evaluation, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evidence_refuses_an_evaluation_without_findings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="key findings: no finding to report"):
+        write_evidence({"schema": "medres.evaluation/1", "findings": {}}, tmp_path)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_evidence_opens_in_a_browser_without_a_complaint(
+    several: dict[str, Any], tmp_path: Path, program: Callable[[str], str], width: int
+) -> None:
+    write_evidence(several, tmp_path / "report")
+    # The policy of the page forbids scripts; a frame around it measures it from outside.
+    measure = tmp_path / "measure.html"
+    measure.write_text(
+        f'<iframe id="f" src="report/evaluation.html" width="{width}" height="900"></iframe>'
+        "<script>onload = () => { const d = document.getElementById('f').contentDocument;"
+        "document.title = [d.documentElement.scrollWidth, d.querySelectorAll('svg').length,"
+        "d.querySelector('h1').textContent].join(' | '); }</script>",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [
+            *(program("chromium"), *CHROMIUM, "--allow-file-access-from-files", "--dump-dom"),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            measure.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = done.stdout.split("<title>")[1].split("</title>")[0] if "<title>" in done.stdout else ""
+    scroll_width, drawings, heading = title.split(" | ")
+    assert int(scroll_width) <= width  # the page itself never scrolls sideways
+    assert int(drawings) == 7
+    assert heading == "Evaluation for 2 findings"
+    assert "CONSOLE" not in done.stderr

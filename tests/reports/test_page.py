@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from medres.reports.page import label, readable, render_page
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+# SVG written with a slash closes itself; the parser reports it through handle_startendtag.
+
+
+class Page(HTMLParser):
+    """What the page consists of; fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.stack: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(params=["evaluation", "several"])
+def page(request: pytest.FixtureRequest) -> Page:
+    return Page(render_page(request.getfixturevalue(request.param)))
+
+
+def test_page_refers_to_nothing_outside(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "img", "iframe", "object"}
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert (attributes.get(name) or "#").startswith("#")
+        assert "http://" not in str(attributes)
+        assert "https://" not in str(attributes)
+    text = "".join(page.text)
+    assert "@import" not in text
+    assert "url(http" not in text
+
+
+def test_page_forbids_every_request(page: Page) -> None:
+    policy = {attributes.get("http-equiv"): attributes for _, attributes in page.tags}
+    assert "default-src 'none'" in (policy["Content-Security-Policy"]["content"] or "")
+
+
+def test_page_ids_are_unique_and_links_lead_somewhere(page: Page) -> None:
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    links = {a["href"] for _, a in page.tags if "href" in a}
+    assert len(ids) == len(set(ids))
+    assert {f"#{name}" for name in ids} >= links
+    labels = {name for _, a in page.tags for name in (a.get("aria-labelledby") or "").split()}
+    assert labels <= set(ids)
+
+
+def test_page_headings_skip_no_level(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in {"h1", "h2", "h3", "h4"}]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert page.tags[0] == ("html", {"lang": "en"})
+
+
+def test_page_shows_figures_methods_and_notes(evaluation: dict[str, Any]) -> None:
+    text = " ".join(" ".join(Page(render_page(evaluation)).text).split())
+    for part in (
+        "Evaluation for opacity",
+        "For research use only.",
+        "0.500–0.970",
+        "DeLong",
+        "<0.001",
+        "3 true positive",
+        "Youden index on validation",
+        "The preset resolved to full.",
+        "Patients in two splits",
+        "opacity 8",
+        "0.5, 99.5",
+        "ten phantoms",
+    ):
+        assert part in text
+
+
+def test_page_says_undefined_with_its_reason(several: dict[str, Any]) -> None:
+    text = "".join(Page(render_page(several)).text)
+    assert text.count("undefined (no positive patients)") >= 5
+    assert text.count("Not drawn: undefined for these labels.") == 2
+    assert "Left out of the means: pneumothorax (no positive patients)." in text
+    assert not re.search(r"\b(nan|None)\b", text)
+
+
+def test_page_escapes_a_hostile_finding(evaluation: dict[str, Any]) -> None:
+    hostile = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+    evaluation["findings"] = {hostile: evaluation["findings"]["opacity"]}
+    evaluation["macro"]["left_out"] = [hostile]
+    evaluation["notes"] = [hostile]
+    evaluation["dataset"]["name"] = hostile
+    evaluation["model"] = {hostile: hostile}
+    evaluation["leakage"] = {hostile: [{hostile: hostile}]}
+    evaluation["splits"]["test"]["positives"] = {hostile: 1}
+    evaluation["findings"][hostile]["threshold"]["rule"] = hostile
+    page = Page(render_page(evaluation))
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") for _, a in page.tags for name in a)
+    assert hostile in "".join(page.text)
+
+
+def test_page_of_findings_alone(finding: dict[str, Any]) -> None:
+    page = Page(render_page({"findings": {"opacity": finding}}))
+    assert "Patients and splits" not in "".join(page.text)
+    assert "How it was made" not in "".join(page.text)
+
+
+def test_page_draws_every_figure_as_a_figure(evaluation: dict[str, Any]) -> None:
+    page = Page(render_page(evaluation))
+    assert [tag for tag, _ in page.tags].count("svg") == 5
+    assert not any("<svg" in text for text in page.text)
+
+
+def test_page_shows_classes_named_one_for_each_case(several: dict[str, Any]) -> None:
+    several["multiclass"] = {
+        "classes": ["normal", "viral"],
+        "accuracy": {"value": 0.75, "low": 0.7, "high": 0.8, "method": "Wilson"},
+        "confusion_matrix": [[70, 10], [15, 5]],
+    }
+    text = "".join(Page(render_page(several)).text)
+    assert "is right in 75.0% (70.0–80.0%) of cases" in text
+    assert "named viral" in text
+
+
+def test_page_of_fourteen_findings_stays_under_a_megabyte(evaluation: dict[str, Any]) -> None:
+    finding = evaluation["findings"]["opacity"]
+    evaluation["findings"] = {f"finding {number}": finding for number in range(14)}
+    assert len(render_page(evaluation).encode()) < 1_000_000
+
+
+def test_page_shows_sections_it_does_not_know(evaluation: dict[str, Any]) -> None:
+    evaluation["rejected_inputs"] = {"total": 12_345}
+    text = "".join(Page(render_page(evaluation)).text)
+    assert "Rejected inputs" in text
+    assert "12,345" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        ("", "–"),
+        ((), "–"),
+        (True, "yes"),
+        (0, "0"),
+        (0.0, "0"),
+        (1e-4, "0.0001"),
+        (["a", 1], "a, 1"),
+        ({"stem": 0.1}, "Stem 0.1"),
+    ],
+)
+def test_readable_writes_as_a_person_does(value: object, text: str) -> None:
+    assert readable(value) == text
+
+
+def test_label_writes_a_key_as_a_heading() -> None:
+    assert label("manifest_sha256") == "Manifest SHA-256"

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from medres.reports.summary import (
+    RESEARCH_USE,
+    collect_notes,
+    describe_evaluation,
+    describe_threshold,
+    format_estimate,
+    format_number,
+    format_summary,
+    interval_name,
+    list_figures,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "percent", "text"),
+    [
+        (0.5, False, "0.500"),
+        (0.9996, False, ">0.999"),
+        (0.0004, False, "<0.001"),
+        (1.0, False, "1.000"),
+        (1 - 1e-16, True, "100.0%"),
+        (0.0, False, "0.000"),
+        (0.92857, True, "92.9%"),
+        (0.9999, True, ">99.9%"),
+        (0.0001, True, "<0.1%"),
+        (-0.25, False, "-0.250"),
+        (1.7, False, "1.700"),
+    ],
+)
+def test_number_never_rounds_to_certainty(value: float, percent: bool, text: str) -> None:
+    assert format_number(value, percent=percent) == text
+
+
+def test_estimate_shows_interval() -> None:
+    estimate = {"value": 0.75, "low": 0.3006, "high": 0.9544}
+    assert format_estimate(estimate) == "0.750 (0.301–0.954)"
+    assert format_estimate(estimate, percent=True) == "75.0% (30.1–95.4%)"
+
+
+def test_estimate_without_value_gives_the_reason() -> None:
+    assert format_estimate({"value": None, "undefined": "no positive patients"}) == (
+        "undefined (no positive patients)"
+    )
+    assert format_estimate({"value": None}) == "undefined (no reason recorded)"
+    assert format_estimate(None) == "not computed"
+
+
+def test_estimate_without_interval_shows_the_value_alone() -> None:
+    assert format_estimate({"value": 0.5, "low": None, "high": None}) == "0.500"
+
+
+def test_threshold_says_who_chose_it() -> None:
+    threshold = {"value": 0.5, "rule": "Youden index on validation", "n": 1200}
+    assert describe_threshold(threshold).replace("\N{NO-BREAK SPACE}", " ") == (
+        "0.500 (Youden index on validation, n = 1,200)"
+    )
+    assert describe_threshold({"value": 0.5}) == "0.500 (rule not recorded)"
+
+
+def test_summary_of_one_finding_says_the_result_in_words(evaluation: dict[str, Any]) -> None:
+    cases, ranking, chance, decisions, predictive = describe_evaluation(evaluation)
+    assert cases == (
+        "The model was evaluated for opacity on 10 patients (11 studies, 20 images) of ten "
+        "phantoms; 4 of 10 patients are positive: 40.0% (16.8–68.7%)."
+    )
+    assert ranking == (
+        "AUROC 0.833 (95% interval 0.500–0.970): of one positive and one negative patient drawn "
+        "at random, the model gives the positive one the higher score about 83 times in 100."
+    )
+    assert chance.startswith("The interval contains 0.5")
+    assert decisions.replace("\N{NO-BREAK SPACE}", " ") == (
+        "At the threshold 0.500 (Youden index on validation, n = 20), the model flags 3 of 4 "
+        "positive patients, sensitivity 75.0% (30.1–95.4%); clears 5 of 6 negative patients, "
+        "specificity 83.3% (43.6–97.0%)."
+    )
+    assert predictive == (
+        "At the prevalence of this test set, PPV is 75.0% (30.1–95.4%) and NPV is 83.3% "
+        "(43.6–97.0%)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (1.0, 0.6, 1.0, "the higher score every time in this test."),
+        (0.996, 0.9, 0.999, "more than 99 times in 100."),
+        (0.2, 0.1, 0.3, "below 0.5, worse than chance: check which label is the positive."),
+    ],
+)
+def test_summary_words_follow_the_auroc(
+    evaluation: dict[str, Any], value: float, low: float, high: float, text: str
+) -> None:
+    evaluation["findings"]["opacity"]["auroc"] |= {"value": value, "low": low, "high": high}
+    assert any(sentence.endswith(text) for sentence in describe_evaluation(evaluation))
+
+
+def test_summary_without_threshold_says_so(evaluation: dict[str, Any]) -> None:
+    finding = evaluation["findings"]["opacity"]
+    evaluation["findings"]["opacity"] = {**finding, "threshold": None, "confusion": None}
+    assert describe_evaluation(evaluation)[-1].startswith("No threshold was given")
+
+
+def test_summary_of_several_findings_names_what_is_left_out(several: dict[str, Any]) -> None:
+    sentences = describe_evaluation(several)
+    assert sentences[1] == "Macro AUROC, the plain mean over 1 finding: 0.833 (0.500–0.970)."
+    assert sentences[-1] == "Left out of the mean: pneumothorax (no positive patients)."
+    assert "0.833 (opacity)" in sentences[2]
+
+
+def test_summary_of_undefined_findings_only_says_so(several: dict[str, Any]) -> None:
+    empty = several["findings"]["pneumothorax"]
+    several["findings"] = {"a": empty, "b": empty}
+    assert describe_evaluation(several)[-1] == "The AUROC is undefined for every finding."
+
+
+def test_notes_come_from_every_section_once(evaluation: dict[str, Any]) -> None:
+    evaluation["leakage"]["notes"] = ["The preset resolved to full."]
+    assert collect_notes(evaluation) == (
+        "opacity: only 4 positive patients",
+        "The preset resolved to full.",
+        "The model was trained from random weights, without pretraining.",
+    )
+
+
+def test_notes_do_not_repeat_random_weights(evaluation: dict[str, Any]) -> None:
+    evaluation["notes"] = ["Trained from Random Weights."]
+    assert len(collect_notes(evaluation)) == 2
+
+
+def test_figures_without_words_are_listed_too(finding: dict[str, Any]) -> None:
+    finding["calibration_slope"] = {"value": 1.1, "low": 0.9, "high": 1.3, "method": "logistic"}
+    kind, _ = list_figures(finding)[-1]
+    assert kind.name == "Calibration slope"
+
+
+def test_interval_name_has_the_level_only_where_it_is_one(evaluation: dict[str, Any]) -> None:
+    assert interval_name(evaluation) == "95% interval"
+    evaluation["findings"]["opacity"]["auroc"]["level"] = 0.9
+    assert interval_name(evaluation) == "interval"
+
+
+def test_terminal_text_is_narrow_and_complete(
+    evaluation: dict[str, Any], several: dict[str, Any]
+) -> None:
+    for content in (evaluation, several):
+        text = format_summary(content)
+        assert max(map(len, text.splitlines())) <= 100
+        assert text.endswith(f"{RESEARCH_USE}\n")
+        assert "  - The preset resolved to full." in text
+    assert "AUROC                            0.833   0.500–0.970      DeLong" in format_summary(
+        evaluation
+    )
+    assert "  pneumothorax: undefined (no positive patients): auroc, sensitivity" in format_summary(
+        several
+    )
+
+
+def test_terminal_text_holds_no_control_characters(evaluation: dict[str, Any]) -> None:
+    evaluation["findings"] = {"a\x1b[2Jb": evaluation["findings"]["opacity"]}
+    evaluation["notes"] = ["c\x1b[31md"]
+    assert "\x1b" not in format_summary(evaluation)
+
+
+def test_terminal_text_of_a_bare_evaluation(finding: dict[str, Any]) -> None:
+    text = format_summary({"findings": {"opacity": finding}})
+    assert text.startswith("The model was evaluated for opacity on a test set of unrecorded size")
+
+
+def test_summary_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, medres.reports.summary, medres.reports.evidence; "
+        "print(sorted({'torch', 'monai', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
