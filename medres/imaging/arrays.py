@@ -1,0 +1,172 @@
+"""One image out of an npz or npy file of images, such as MedMNIST's."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.grayscale import (
+    GrayscaleImage,
+    ImageRecord,
+    Intensity,
+    Rendering,
+    ValueRange,
+    luma,
+    render,
+)
+
+
+def read_array(
+    path: Path, member: str = "", frame: int = 0, *, intensity: Intensity | Literal["auto"] = "auto"
+) -> GrayscaleImage:
+    """One item of an image array, (H, W).
+
+    Args:
+        path: of an npz or npy file; pickled objects are not read.
+        member: the array's name in an npz file; may be left out where there is one only.
+        frame: index along N of an array (N, H, W), (N, H, W, 1) or (N, H, W, 3 colours); 0 for
+            one image (H, W).
+        intensity: auto gives display for unsigned integers (value / 255, / 65535), modality for
+            signed ones and floats. Display of floats needs values in [0, 1].
+
+    Raises:
+        UnreadableImageError: damaged, no such member or item, no array of images, NaN.
+    """
+    array = _open_array(path, member)
+    record = _record(path, array, frame, intensity)
+    item = np.asarray(array[frame] if array.ndim > 2 else array)
+    if item.dtype.kind == "f" and not np.isfinite(item).all():
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, f"image {frame} holds NaN or infinite values"
+        )
+    values = item.astype(np.uint8) if item.dtype.kind == "b" else item
+    if values.ndim == 3:
+        values = luma(values) if values.shape[2] == 3 else values[..., 0]
+    low, high = _value_range(array.dtype)
+    if record.intensity == "display" and array.dtype.kind == "f":
+        _check_unit_range(path, values)
+    rendering = Rendering(stored_low=int(low), stored_high=int(high), voi=ValueRange(low, high))
+    pixels, _ = render(values, rendering, record.intensity)
+    return GrayscaleImage(pixels, None, record)
+
+
+def read_array_record(path: Path, member: str = "", frame: int = 0) -> ImageRecord:
+    """Shape and kind of one item.
+
+    Raises:
+        UnreadableImageError: as `read_array`, but for the values themselves.
+    """
+    return _record(path, _open_array(path, member), frame, "auto")
+
+
+def _record(
+    path: Path, array: NDArray[Any], frame: int, asked: Intensity | Literal["auto"]
+) -> ImageRecord:
+    color = array.ndim == 4 and array.shape[3] in (1, 3)
+    if not (array.ndim in (2, 3) or color) or array.dtype.kind not in "buif" or 0 in array.shape:
+        raise UnreadableImageError(
+            RejectReason.NOT_AN_IMAGE,
+            path,
+            f"an array of shape {array.shape} and type {array.dtype} holds no images; (N, H, W), "
+            "(N, H, W, 3) or (H, W) numbers do",
+        )
+    count = array.shape[0] if array.ndim > 2 else 1
+    if not 0 <= frame < count:
+        raise UnreadableImageError(
+            RejectReason.FRAME_OUT_OF_RANGE,
+            path,
+            f"image {frame} asked for, but the array has {count}, counted from 0",
+        )
+    auto: Intensity = "display" if array.dtype.kind in "bu" else "modality"
+    intensity = auto if asked == "auto" else asked
+    low, high = _value_range(array.dtype)
+    rows, columns = array.shape[-2:] if array.ndim < 4 else array.shape[1:3]
+    return ImageRecord(
+        format="npz",
+        rows=rows,
+        columns=columns,
+        frame=frame,
+        number_of_frames=count,
+        photometric_interpretation="RGB" if color and array.shape[3] == 3 else "MONOCHROME2",
+        bits_stored=8 * array.dtype.itemsize,
+        intensity=intensity,
+        voi=f"full range {low:g}..{high:g}" if intensity == "display" else "none: stored values",
+    )
+
+
+def _value_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind in "bf":
+        return 0.0, 1.0
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
+
+
+def _check_unit_range(path: Path, values: NDArray[Any]) -> None:
+    if values.min() < 0 or values.max() > 1:
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER,
+            path,
+            f"float values {values.min():g} to {values.max():g} have no display range; scale them "
+            "to [0, 1], or read with intensity modality",
+        )
+
+
+def _open_array(path: Path, member: str) -> NDArray[Any]:
+    stat = path.stat()
+    return _load_array(path, member, (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=2)
+def _load_array(path: Path, member: str, version: tuple[int, int]) -> NDArray[Any]:  # noqa: ARG001
+    """The array, kept: a member of an npz can only be inflated whole, at every image anew.
+
+    `version` is part of the cache's key only: a file that has changed is loaded again.
+    """
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return _without_member(path, member, loaded)
+        with loaded as archive:
+            array = archive[_member_name(path, member, archive.files)]
+    except UnreadableImageError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise UnreadableImageError(
+            RejectReason.DECODE_FAILED,
+            path,
+            "the array cannot be read: cut short, damaged, or pickled objects",
+        ) from error
+    array.flags.writeable = False
+    return np.asarray(array)
+
+
+def _without_member(path: Path, member: str, array: NDArray[Any]) -> NDArray[Any]:
+    if member:
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND, path, f"an npy file has no member {member!r}; give the path"
+        )
+    return array
+
+
+def _member_name(path: Path, member: str, names: list[str]) -> str:
+    if member in names:
+        return member
+    if not member and len(names) == 1:
+        return names[0]
+    near = difflib.get_close_matches(member, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnreadableImageError(
+        RejectReason.NOT_FOUND,
+        path,
+        f"has no array {member!r}; it holds {', '.join(names)}{hint}"
+        if member
+        else f"holds several arrays; name one of {', '.join(names)} after ::",
+    )

@@ -1,0 +1,372 @@
+"""One frame of a DICOM file: opened, refused or decoded, and rendered.
+
+Decoding is pydicom's with its plugins; what the pixels then mean is `dicom_rendering`'s and
+`grayscale`'s business. Nothing is ever forced, and a file with less pixel data than its header
+promises gives an error, never a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.dicom_header import Header, name_tag, name_uid, quiet_pydicom
+from medres.imaging.dicom_rendering import (
+    COLOR,
+    build_rendering,
+    choose_intensity,
+)
+from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, luma, render
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+Result = TypeVar("Result")
+
+# Pixel data without being a picture of a patient to classify.
+NOT_PICTURES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.8",  # Height Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+    }
+)
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# A frame of 16,384 x 16,384: far above any radiograph, far below what a false header can ask for.
+LARGEST_FRAME_PIXELS = 2**28
+
+HEADER_TAGS = [
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
+    *("Modality", "Manufacturer", "BodyPartExamined", "ViewPosition", "Laterality"),
+    *("ImageLaterality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing"),
+    *("NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("PixelIntensityRelationship", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "PresentationLUTShape"),
+    *(
+        f"{c}PaletteColorLookupTable{k}"
+        for c in ("Red", "Green", "Blue")
+        for k in ("Descriptor", "Data")
+    ),
+    *(f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+]
+
+
+def read_dicom(
+    path: Path,
+    frame: int = 0,
+    *,
+    intensity: Intensity | Literal["auto"] = "auto",
+    voi_index: int = 0,
+) -> GrayscaleImage:
+    """One frame of a DICOM file as a reading workstation shows it, or in modality units.
+
+    Args:
+        path: of a file in DICOM's file format (PS3.10).
+        frame: index, from 0.
+        intensity: see `dicom_rendering.choose_intensity` for auto.
+        voi_index: which of several windows or VOI LUTs.
+
+    Raises:
+        UnreadableImageError: no DICOM, no picture, cut short, no decoder, a contradictory header.
+    """
+    with quiet_pydicom():
+        header = Header(_read_dataset(path)[0], path, frame)
+        _check_picture(header, _pixel_keyword(header))
+        record, rendering = _describe(header, intensity, voi_index)
+        stored = _decode(header)
+        if record.photometric_interpretation in COLOR:
+            stored = luma(stored)
+        pixels, padding = render(stored, rendering, record.intensity)
+    return GrayscaleImage(pixels, padding, record)
+
+
+def read_dicom_record(path: Path, frame: int = 0) -> ImageRecord:
+    """What the header says of one frame; pixels are neither read nor decoded."""
+    with quiet_pydicom():
+        dataset, next_group = _read_dataset(path, stop_before_pixels=True)
+        header = Header(dataset, path, frame)
+        deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        pixels_follow = deflated or next_group in (b"\xe0\x7f", b"\x7f\xe0")
+        _check_picture(header, "PixelData" if pixels_follow else "")
+        return _describe(header, "auto", 0)[0]
+
+
+def count_dicom_frames(path: Path) -> int:
+    """Number of Frames (0028,0008), 1 where absent."""
+    return read_dicom_record(path).number_of_frames
+
+
+def _read_dataset(path: Path, *, stop_before_pixels: bool = False) -> tuple[Dataset, bytes]:
+    """The data set, and the two bytes after it: the next group, where pixels were not read.
+
+    pydicom's own error would quote values: only its type is told.
+    """
+    with path.open("rb") as file:
+        dataset, failure = _attempt(
+            lambda: dcmread(
+                file,
+                stop_before_pixels=stop_before_pixels,
+                specific_tags=HEADER_TAGS if stop_before_pixels else None,
+            )
+        )
+        if dataset is not None:
+            return dataset, file.read(2)
+    if failure is InvalidDicomError:
+        raise UnreadableImageError(
+            RejectReason.NOT_DICOM, path, "lacks the prefix DICM that a DICOM file has at byte 128"
+        )
+    if failure is MemoryError:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE, path, "asks for more memory than there is"
+        )
+    raise UnreadableImageError(
+        RejectReason.INVALID_HEADER,
+        path,
+        f"the DICOM header cannot be parsed ({failure.__name__}): damaged, or cut short; "
+        "fetch the file again",
+    )
+
+
+def _attempt(call: Callable[[], Result]) -> tuple[Result | None, type[BaseException]]:
+    """The result, or the type of what was raised; the exception itself holds values of the file."""
+    try:
+        return call(), type(None)  # type: ignore[return-value]
+    except (Exception, MemoryError) as error:
+        return None, type(error)
+
+
+def _pixel_keyword(header: Header) -> str:
+    return next((keyword for keyword in PIXEL_KEYWORDS if keyword in header.dataset), "")
+
+
+def _check_picture(header: Header, pixel_keyword: str) -> None:
+    """Refuse what is no picture: reports, plans, segmentations, maps, and images without pixels."""
+    sop_class = header.text("SOPClassUID") or str(
+        header.dataset.file_meta.get("MediaStorageSOPClassUID", "")
+    )
+    name = name_uid(sop_class)
+    if sop_class in NOT_PICTURES or pixel_keyword in PIXEL_KEYWORDS[1:]:
+        raise header.refuse(
+            RejectReason.NOT_AN_IMAGE,
+            f"its SOP class is {name}: computed values, no picture; "
+            "give the image it was made from",
+        )
+    if pixel_keyword:
+        return
+    if header.value("Rows") is None:
+        raise header.refuse(
+            RejectReason.NOT_AN_IMAGE,
+            f"holds no picture (SOP class {name}, no {name_tag('PixelData')}); "
+            "leave it out, or fetch it again if it should be an image",
+        )
+    if _is_cut(header):
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"ends before or within {name_tag('PixelData')}; fetch the file again",
+        )
+    raise header.refuse(
+        RejectReason.NO_PIXEL_DATA,
+        f"describes an image but holds no {name_tag('PixelData')}; fetch the file again",
+    )
+
+
+def _is_cut(header: Header) -> bool:
+    """Whether the file ends inside an element: in pixel data, or in the last one before it."""
+    with Path(header.path).open("rb") as file:  # type: ignore[arg-type]
+        dataset, _ = _attempt(lambda: dcmread(file, stop_before_pixels=True))
+        if dataset is None or file.read(2):
+            return True
+    last = dataset.get_item(max(dataset.keys()))
+    value, length = getattr(last, "value", None), getattr(last, "length", 0)
+    return isinstance(value, bytes) and length != 0xFFFFFFFF and len(value) < length
+
+
+def _describe(
+    header: Header, asked: Intensity | Literal["auto"], voi_index: int
+) -> tuple[ImageRecord, Any]:
+    """The record and the rendering of the header's frame."""
+    frames = max(header.integer("NumberOfFrames", 1), 1)
+    if not 0 <= header.frame < frames:
+        raise header.refuse(
+            RejectReason.FRAME_OUT_OF_RANGE,
+            f"frame {header.frame} asked for, but the file has {frames}, counted from 0",
+        )
+    _check_size(header)
+    rendering, voi = build_rendering(header, voi_index)
+    intensity = choose_intensity(header, asked)
+    display = intensity == "display"
+    record = ImageRecord(
+        format="dicom",
+        modality=header.text("Modality"),
+        rows=header.integer("Rows"),
+        columns=header.integer("Columns"),
+        frame=header.frame,
+        number_of_frames=frames,
+        photometric_interpretation=header.text("PhotometricInterpretation"),
+        bits_stored=header.integer("BitsStored"),
+        intensity=intensity,
+        voi=voi if display else "none: modality units",
+        inverted=rendering.inverted and display,
+        pixel_spacing_mm=_pixel_spacing(header),
+        view_position=header.text("ViewPosition"),
+        laterality=header.text("ImageLaterality") or header.text("Laterality"),
+        body_part=header.text("BodyPartExamined"),
+        manufacturer=header.text("Manufacturer"),
+        transfer_syntax_uid=str(header.dataset.file_meta.get("TransferSyntaxUID", "")),
+        burned_in_annotation=header.text("BurnedInAnnotation"),
+        patient_id=header.text("PatientID"),
+        study_instance_uid=header.text("StudyInstanceUID"),
+        series_instance_uid=header.text("SeriesInstanceUID"),
+        sop_instance_uid=header.text("SOPInstanceUID"),
+    )
+    return record, rendering
+
+
+def _check_size(header: Header) -> None:
+    rows, columns = header.integer("Rows"), header.integer("Columns")
+    if rows * columns > LARGEST_FRAME_PIXELS:
+        raise header.refuse(
+            RejectReason.TOO_LARGE,
+            f"{rows} x {columns} pixels a frame; {LARGEST_FRAME_PIXELS} are read at most",
+        )
+    samples, allocated = header.integer("SamplesPerPixel", 1), header.integer("BitsAllocated")
+    stored = header.integer("BitsStored")
+    color = header.text("PhotometricInterpretation") in COLOR
+    if (
+        rows < 1
+        or columns < 1
+        or allocated not in (1, 8, 16, 32)
+        or not 1 <= stored <= allocated
+        or samples != (3 if color else 1)
+    ):
+        raise header.refuse(
+            RejectReason.INVALID_HEADER,
+            f"Rows {rows}, Columns {columns}, Samples per Pixel {samples}, Bits Allocated "
+            f"{allocated}, Bits Stored {stored} describe no image that can be read",
+        )
+
+
+def _pixel_spacing(header: Header) -> tuple[float, float] | None:
+    """Pixel Spacing (rows, columns) in mm, else the detector's, else None."""
+    measures = header.group("PixelMeasuresSequence")
+    for where, keyword in (
+        (measures, "PixelSpacing"),
+        (header.dataset, "ImagerPixelSpacing"),
+        (header.dataset, "NominalScannedPixelSpacing"),
+    ):
+        spacing = header.numbers(keyword, where)
+        if len(spacing) == 2 and min(spacing) > 0:
+            return spacing[0], spacing[1]
+    return None
+
+
+def _decode(header: Header) -> NDArray[Any]:
+    """Stored values of the frame, (H, W), or (H, W, 3) for colour, as RGB.
+
+    Signed as Pixel Representation says, without what else the unused bits hold.
+    """
+    dataset = header.dataset
+    syntax = _transfer_syntax(header)
+    native = not syntax.is_encapsulated
+    if native:
+        _check_length(header)
+    decoder = _decoder(header, syntax)
+    options: dict[str, Any] = {"allow_excess_frames": False}
+    if native or syntax == RLELossless:
+        options["correct_unused_bits"] = False  # done below, by High Bit too
+    if native:
+        options["view_only"] = True
+    decoded, failure = _attempt(lambda: decoder.as_array(dataset, index=header.frame, **options))
+    if decoded is None:
+        reason = RejectReason.TOO_LARGE if failure is MemoryError else RejectReason.DECODE_FAILED
+        raise header.refuse(
+            reason,
+            f"{name_tag('PixelData')} ({name_uid(syntax)}) cannot be decoded "
+            f"({failure.__name__}): damaged, cut short, or not what the header says",
+        )
+    array: NDArray[Any] = decoded[0]
+    if "correct_unused_bits" in options and not _is_color(header):
+        array = _strip_unused_bits(header, array)
+    return array
+
+
+def _is_color(header: Header) -> bool:
+    return header.text("PhotometricInterpretation") in COLOR
+
+
+def _transfer_syntax(header: Header) -> UID:
+    """Of the pixel data; where the file says none, what pydicom found the data set to be in."""
+    dataset = header.dataset
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return UID(dataset.file_meta.TransferSyntaxUID)
+
+
+def _decoder(header: Header, syntax: UID) -> Any:
+    """The decoder for the transfer syntax, if one of its plugins can run here."""
+    decoder, _ = _attempt(lambda: get_decoder(syntax))
+    twelve_bit_jpeg = syntax == JPEGExtended12Bit and header.integer("BitsStored") > 8
+    if decoder is None or not decoder.is_available or twelve_bit_jpeg:
+        raise header.refuse(
+            RejectReason.NO_DECODER,
+            f"no installed decoder reads transfer syntax {name_uid(syntax)}; install a pydicom "
+            "plugin for it, or transcode the file first",
+        )
+    return decoder
+
+
+def _check_length(header: Header) -> None:
+    """Uncompressed pixel data must be as long as the header promises (PS3.5 8.1.1)."""
+    bits = (
+        header.integer("Rows")
+        * header.integer("Columns")
+        * header.integer("SamplesPerPixel", 1)
+        * header.integer("BitsAllocated")
+        * max(header.integer("NumberOfFrames", 1), 1)
+    )
+    if header.text("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    expected, found = -(-bits // 8), len(header.dataset.PixelData)
+    if found < expected:
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"{name_tag('PixelData')} holds {found} of the {expected} bytes that the header "
+            "promises; fetch the file again",
+        )
+
+
+def _strip_unused_bits(header: Header, array: NDArray[Any]) -> NDArray[Any]:
+    """Only the stored bits, sign-extended (PS3.5 8.1.1): overlays and dirt may fill the others."""
+    allocated, stored = 8 * array.dtype.itemsize, header.integer("BitsStored")
+    if stored == allocated or header.integer("BitsAllocated") == 1:
+        return array
+    high_bit = header.integer("HighBit", stored - 1)
+    if not stored - 1 <= high_bit < allocated:
+        high_bit = stored - 1
+    array = array.astype(array.dtype.newbyteorder("="))
+    array <<= allocated - 1 - high_bit
+    array >>= allocated - stored
+    return array

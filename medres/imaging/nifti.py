@@ -1,0 +1,214 @@
+"""One slice of a NIfTI volume, as a radiologist sees it.
+
+Whatever order and direction a file stores its axes in, a slice is shown in the radiological
+convention: axial with anterior at the top and the patient's right at the image's left; coronal
+with superior at the top and right at the left; sagittal with superior at the top and anterior at
+the left. Slices are counted along the axis of the RAS+ volume closest to the file's own: axial
+from inferior to superior, coronal from posterior to anterior, sagittal from left to right.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import IOBase
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.grayscale import (
+    GrayscaleImage,
+    ImageRecord,
+    Intensity,
+    Rendering,
+    Rescale,
+    ValueRange,
+    modality_range,
+    render,
+)
+
+# World axes (0 right, 1 anterior, 2 superior) that a plane's slices, rows and columns run along.
+PLANES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """How a plane lies in the stored array: axis and direction of slices, rows, columns."""
+
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+
+
+def read_nifti(
+    path: Path, plane: str = "", frame: int = 0, *, intensity: Intensity | Literal["auto"] = "auto"
+) -> GrayscaleImage:
+    """One slice, (H, W), scaled by the file's slope and intercept.
+
+    Args:
+        path: of a single-file NIfTI-1 or NIfTI-2 volume, compressed by gzip or not.
+        plane: axial (also if empty), coronal or sagittal.
+        frame: the slice, from 0. Of a series of volumes (4D and more) the first is taken.
+        intensity: auto gives modality, the scaled values. Display takes the header's cal_min and
+            cal_max, or else the full range of the integers stored.
+
+    Returns:
+        Pixels; voxels that are NaN or infinite are padding, and 0.
+
+    Raises:
+        UnreadableImageError: cut short or damaged, no such plane or slice, colour or complex
+            voxels, a display range that the file does not give.
+    """
+    with _open_volume(path) as volume:
+        lie = _plane(path, volume, plane)
+        record = _record(path, volume, lie, frame, intensity)
+        values = _slice(volume, lie, frame)
+        rendering = _rendering(path, volume, record.intensity)
+    missing = ~np.isfinite(values)
+    values = np.where(missing, 0.0, values)
+    pixels, _ = render(values, rendering, record.intensity)
+    pixels[missing] = 0.0
+    return GrayscaleImage(pixels, missing if missing.any() else None, record)
+
+
+def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecord:
+    """What the header says of one slice.
+
+    Raises:
+        UnreadableImageError: as `read_nifti`, but for damage in the voxels.
+    """
+    with _open_volume(path) as volume:
+        return _record(path, volume, _plane(path, volume, plane), frame, "auto")
+
+
+@contextmanager
+def _open_volume(path: Path) -> Generator[Any, None, None]:
+    """The image over the open file; by content, so that the name does not matter."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = cast(IOBase, gzip.GzipFile(fileobj=file) if compressed else file)
+        try:
+            head = stream.read(4)
+            stream.seek(0)
+            second = int.from_bytes(head, "little") == 540 or int.from_bytes(head, "big") == 540
+            kind = nib.Nifti2Image if second else nib.Nifti1Image
+            yield kind.from_stream(stream)
+        except UnreadableImageError:
+            raise
+        except (HeaderDataError, ImageFileError) as error:
+            raise UnreadableImageError(
+                RejectReason.INVALID_HEADER,
+                path,
+                "the NIfTI header contradicts itself, or its voxels lie in another file; "
+                "save a single .nii or .nii.gz",
+            ) from error
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise UnreadableImageError(
+                RejectReason.TRUNCATED,
+                path,
+                "holds fewer voxels than its header promises; fetch the file again",
+            ) from error
+
+
+def _plane(path: Path, volume: Any, plane: str) -> _Plane:
+    """Where the plane lies, by the orientation closest to the affine's."""
+    if plane and plane not in PLANES:
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND,
+            path,
+            f"there is no plane {plane!r}; axial, coronal and sagittal are read",
+        )
+    orientation = nib.io_orientation(volume.affine)[:3]  # type: ignore[no-untyped-call]
+    if np.isnan(orientation).any():
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, "the affine is singular: which axis is which?"
+        )
+    stored_axis = {int(world): axis for axis, (world, _) in enumerate(orientation)}
+    axes = tuple(stored_axis[world] for world in PLANES[plane or "axial"])
+    # Slices run with their world axis; rows and columns against theirs (superior or anterior
+    # first, right or anterior first).
+    backward = tuple(orientation[axis][1] < 0 for axis in axes)
+    return _Plane(cast(tuple[int, int, int], axes), (backward[0], not backward[1], not backward[2]))
+
+
+def _record(
+    path: Path, volume: Any, lie: _Plane, frame: int, asked: Intensity | Literal["auto"]
+) -> ImageRecord:
+    dtype = volume.get_data_dtype()
+    if dtype.kind not in "uif" or 0 in volume.shape:
+        raise UnreadableImageError(
+            RejectReason.UNSUPPORTED_PHOTOMETRIC,
+            path,
+            f"voxels of type {dtype} in shape {volume.shape}; real numbers are read",
+        )
+    slices, rows, columns = (_sizes(volume)[axis] for axis in lie.axes)
+    if not 0 <= frame < slices:
+        raise UnreadableImageError(
+            RejectReason.FRAME_OUT_OF_RANGE,
+            path,
+            f"slice {frame} asked for, but the volume has {slices}, counted from 0",
+        )
+    spacing = (*(float(zoom) for zoom in volume.header.get_zooms()), 1.0, 1.0, 1.0)
+    intensity: Intensity = "modality" if asked == "auto" else asked
+    return ImageRecord(
+        format="nifti",
+        rows=rows,
+        columns=columns,
+        frame=frame,
+        number_of_frames=slices,
+        bits_stored=8 * dtype.itemsize,
+        intensity=intensity,
+        voi=_display_range_in_words(volume) if intensity == "display" else "none: scaled values",
+        pixel_spacing_mm=(spacing[lie.axes[1]], spacing[lie.axes[2]]),
+    )
+
+
+def _sizes(volume: Any) -> tuple[int, int, int]:
+    """Of the first three axes; a picture in two is one slice."""
+    return cast(tuple[int, int, int], (*volume.shape, 1, 1, 1)[:3])
+
+
+def _slice(volume: Any, lie: _Plane, frame: int) -> NDArray[np.float64]:
+    """The one slice, read alone where the file allows it, turned to (rows, columns)."""
+    size = _sizes(volume)[lie.axes[0]]
+    wanted: list[int | slice] = [slice(None)] * min(3, len(volume.shape))
+    wanted += [0] * (len(volume.shape) - 3)
+    if lie.axes[0] < len(volume.shape):
+        wanted[lie.axes[0]] = size - 1 - frame if lie.flipped[0] else frame
+    values = np.asarray(volume.dataobj[tuple(wanted)], dtype=np.float64)
+    values = values.reshape([_sizes(volume)[axis] for axis in sorted(lie.axes[1:])])
+    if lie.axes[1] > lie.axes[2]:
+        values = values.T
+    return values[:: -1 if lie.flipped[1] else 1, :: -1 if lie.flipped[2] else 1]
+
+
+def _display_range_in_words(volume: Any) -> str:
+    low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
+    return f"cal_min {low:g} to cal_max {high:g}" if high > low else "full range of the integers"
+
+
+def _rendering(path: Path, volume: Any, intensity: Intensity) -> Rendering:
+    """Scaled values stay as they are in modality units; display needs a range from the file."""
+    voi = ValueRange(float(volume.header["cal_min"]), float(volume.header["cal_max"]))
+    dtype = volume.get_data_dtype()
+    if intensity == "display" and not voi.high > voi.low:
+        if dtype.kind == "f":
+            raise UnreadableImageError(
+                RejectReason.INVALID_HEADER,
+                path,
+                "float voxels without cal_min and cal_max have no display range; read with "
+                "intensity modality",
+            )
+        limits = np.iinfo(dtype)
+        scale = Rescale(float(volume.dataobj.slope), float(volume.dataobj.inter))
+        voi = modality_range(int(limits.min), int(limits.max), scale)
+    return Rendering(stored_low=0, stored_high=0, voi=voi)
