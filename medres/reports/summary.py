@@ -266,10 +266,11 @@ def _describe_macro(evaluation: Mapping[str, Any]) -> Iterator[str]:
         mean = format_estimate(macro["auroc"])
         yield f"Macro AUROC, the plain mean over {count(named, 'finding')}: {mean}."
     worst, best = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-    yield (
-        f"By finding, AUROC lies between {values[worst]:.3f} ({worst}) and "
-        f"{values[best]:.3f} ({best})."
-    )
+    if len(values) > 1:
+        yield (
+            f"By finding, AUROC lies between {values[worst]:.3f} ({worst}) and "
+            f"{values[best]:.3f} ({best})."
+        )
     if left_out := describe_left_out(evaluation):
         yield f"Left out of the mean: {left_out}."
 
@@ -329,14 +330,15 @@ def _figure_table(evaluation: Mapping[str, Any]) -> Iterator[str]:
             continue
         value = format_number(estimate["value"], percent=kind.percent)
         interval = format_interval(estimate, percent=kind.percent)
-        yield f"{kind.name[:28]:<28}{value:>10}   {interval:<15}  {estimate.get('method') or ''}"
+        line = f"{kind.name[:28]:<28}{value:>10}   {interval:<15}  "
+        yield _wrap(str(estimate.get("method") or "-"), line, " " * len(line))
     if confusion := finding.get("confusion"):
         counts = ", ".join(f"{key.upper()} {number:,}" for key, number in confusion.items())
         yield f"{'Confusion':<28}{'':>4}{counts}"
 
 
 def _finding_table(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'finding':<20}{'positive':>13}   {'AUROC':<20} {'sensitivity':<20}{'specificity':<20}"
+    yield f"{'finding':<20}{'positive':>13}   {'AUROC':<20} {'sensitivity':<20}{'specificity'}"
     yield "-" * WIDTH
     footnotes: dict[str, list[str]] = {}
     for name, finding in evaluation["findings"].items():
