@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def follow(things: Iterable[T], doing: str = "") -> Iterator[T]:
     """Pass things on and show how many have gone by, how fast, and the time left."""
-    from tqdm import tqdm  # noqa: PLC0415
+    from tqdm import tqdm
 
     yield from tqdm(
         things, desc=doing, unit="image", dynamic_ncols=True, disable=not sys.stderr.isatty()

@@ -53,7 +53,9 @@ def record_inputs(config: RunConfig, data: TrainingData) -> None:
     )
 
 
-def score_split(trained: FineTuned, data: TrainingData, split: str, config: RunConfig) -> ImageScores:
+def score_split(
+    trained: FineTuned, data: TrainingData, split: str, config: RunConfig
+) -> ImageScores:
     """Score one split with the best epoch's weights, and write its predictions."""
     predictor = Predictor(
         trained.network,

@@ -45,9 +45,7 @@ def run(config: RunConfig) -> Path:
     record = run_folder.save_model(config, data, trained, thresholds)
 
     test = run_folder.score_split(trained, data, "test", config).combine(unit)
-    figures = test.evaluate(
-        findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed
-    )
+    figures = test.evaluate(findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed)
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
     evaluation["notes"] = [*evaluation["notes"], *figures["notes"]]
     page = write_evidence(evaluation, config.out / "report")

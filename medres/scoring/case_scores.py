@@ -68,9 +68,7 @@ class ImageScores:
         stream = io.StringIO()
         table = csv.writer(stream, lineterminator="\n")
         scores = [f"{name}_score" for name in findings]
-        table.writerow(
-            ["image", "frame", "patient_id", "study_instance_uid", *findings, *scores]
-        )
+        table.writerow(["image", "frame", "patient_id", "study_instance_uid", *findings, *scores])
         for row, values in zip(self.rows, self.y_score.tolist(), strict=True):
             labels = ["" if math.isnan(label) else f"{label:g}" for label in row.labels]
             identity = [row.image, row.frame, row.patient_id, row.study_instance_uid]

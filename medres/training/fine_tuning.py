@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -115,9 +114,7 @@ def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> Fi
     )
     result = run.run()
     notes = (*resolved.notes, *weights.notes)
-    return FineTuned(
-        network, weights, schedule, resolved, result, device, precision, notes
-    )
+    return FineTuned(network, weights, schedule, resolved, result, device, precision, notes)
 
 
 def _build_schedule(config: RunConfig, resolved: ResolvedPreset, steps: int) -> Schedule:
@@ -154,9 +151,7 @@ def _build_loaders(
     )
     sampler = EpochSampler(len(train), config.seed)
     return (
-        build_loader(
-            train, batch_size, sampler=sampler, workers=training.workers, drop_last=True
-        ),
+        build_loader(train, batch_size, sampler=sampler, workers=training.workers, drop_last=True),
         build_loader(validation, VALIDATION_BATCH, workers=training.workers),
     )
 
@@ -189,7 +184,10 @@ def _build_plan(
         patience=training.patience,
         precision=precision,
         fingerprint=fingerprint(
-            resolved, data.preprocessing.digest(), weights.sha256, sorted(data.survey.digests.values())
+            resolved,
+            data.preprocessing.digest(),
+            weights.sha256,
+            sorted(data.survey.digests.values()),
         ),
     )
 

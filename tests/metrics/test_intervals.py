@@ -89,7 +89,7 @@ def test_impossible_proportion_is_refused():
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95])
 def test_impossible_level_is_refused(level: float):
-    with pytest.raises(MetricInputError, match="lies strictly between 0 and 1, such as 0.95"):
+    with pytest.raises(MetricInputError, match=r"lies strictly between 0 and 1, such as 0\.95"):
         wilson(1, 2, level)
 
 
@@ -145,7 +145,9 @@ def test_bootstrap_does_not_depend_on_the_block_size(monkeypatch):
 def test_bootstrap_of_a_mean_has_the_standard_error_of_the_mean():
     values = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     groups = patient_groups(None, 400, CPU)
-    means = patient_bootstrap(lambda w: (w @ values)[:, None] / 400, groups, resamples=4000)
+    means = patient_bootstrap(
+        lambda w: (w.double() @ values)[:, None] / 400, groups, resamples=4000
+    )
     assert float(means.std()) == pytest.approx(float(values.std()) / 20, rel=0.04)
 
 

@@ -1,0 +1,92 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from medres.data.labels import LabelSchema
+from medres.data.manifest import Manifest, ManifestRow
+from medres.metrics.operating_point import Threshold
+from medres.scoring.case_scores import ImageScores
+
+NAN = float("nan")
+
+
+def row(image: str, patient: str, study: str, *labels: float) -> ManifestRow:
+    return ManifestRow(image, 0, patient, study, "test", labels)
+
+
+def scores(*rows_and_scores: tuple[ManifestRow, float]) -> ImageScores:
+    rows = tuple(r for r, _ in rows_and_scores)
+    schema = LabelSchema("binary", ("opacity",), ("label_opacity",))
+    manifest = Manifest(Path("/data"), rows, schema, patient_ids_given=True)
+    y_score = torch.tensor([[s] for _, s in rows_and_scores], dtype=torch.float64)
+    return ImageScores(manifest, rows, y_score)
+
+
+IMAGES = scores(
+    (row("a1", "A", "s1", 0.0), 0.2),
+    (row("a2", "A", "s1", 0.0), 0.4),
+    (row("a3", "A", "s2", 1.0), 0.7),
+    (row("b1", "B", "s3", 0.0), 0.1),
+    (row("c1", "C", "s4", NAN), 0.9),
+)
+
+
+def test_images_combine_to_patients_by_the_highest_mean_of_their_studies() -> None:
+    cases = IMAGES.combine("patient")
+    assert cases.patient_ids == ("A", "B", "C")
+    assert cases.y_score[:, 0].tolist() == pytest.approx([0.7, 0.1, 0.9])
+    assert cases.y_true[:2, 0].tolist() == [1, 0]
+    assert cases.y_true[2, 0].isnan()
+    assert cases.counts == {"patients": 3, "studies": 4, "images": 5}
+
+
+def test_images_combine_to_studies_by_their_mean() -> None:
+    cases = IMAGES.combine("study")
+    assert cases.y_score[:, 0].tolist() == pytest.approx([0.3, 0.7, 0.1, 0.9])
+
+
+def test_image_as_unit_keeps_every_row() -> None:
+    cases = IMAGES.combine("image")
+    assert cases.patient_ids == ("A", "A", "A", "B", "C")
+    assert cases.y_score.shape == (5, 1)
+
+
+def test_threshold_is_chosen_on_cases_with_a_label() -> None:
+    thresholds = IMAGES.combine("patient").choose_thresholds(
+        ["opacity"], rule="youden", sensitivity=0.9
+    )
+    assert thresholds["opacity"] == Threshold(pytest.approx(0.4), "Youden index on validation", 2)
+
+
+def test_finding_with_one_class_gets_no_threshold() -> None:
+    one_class = scores((row("a", "A", "s", 0.0), 0.2), (row("b", "B", "t", 0.0), 0.3))
+    cases = one_class.combine("patient")
+    assert cases.choose_thresholds(["opacity"], rule="youden", sensitivity=0.9) == {}
+
+
+def test_evaluation_counts_patients_studies_images_and_missing_labels() -> None:
+    cases = IMAGES.combine("patient")
+    threshold = {"opacity": Threshold(0.5, "by hand", 0)}
+    evaluation = cases.evaluate(["opacity"], threshold, kind="binary")
+    assert evaluation["n"] == {"patients": 3, "studies": 4, "images": 5}
+    assert evaluation["unit"] == "patient"
+    finding = evaluation["findings"]["opacity"]
+    assert (finding["n"], finding["n_positive"], finding["n_missing"]) == (2, 1, 1)
+    assert finding["confusion"] == {"tp": 1, "fp": 0, "tn": 1, "fn": 0}
+
+
+def test_csv_holds_labels_beside_scores_and_leaves_missing_ones_empty(tmp_path: Path) -> None:
+    IMAGES.write_csv(tmp_path / "test.csv")
+    with (tmp_path / "test.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[2] == {
+        "image": "a3",
+        "frame": "0",
+        "patient_id": "A",
+        "study_instance_uid": "s2",
+        "opacity": "1",
+        "opacity_score": "0.7",
+    }
+    assert rows[4]["opacity"] == ""
