@@ -1,4 +1,4 @@
-"""The ROC and precision-recall curves, exact, and thinned for plotting."""
+"""What plots show: ROC and precision-recall curves, thinned, and the histogram of the scores."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_s
 MAX_POINTS = 400
 """Points kept for plotting. No point of the exact ROC curve lies further than 1/199 of the plot's
 side from the thinned one, measured along the axes; real curves, made of small steps, far less."""
+
+
+SCORE_BINS = 20
+"""Bars of the score histogram: fine enough to see two humps, coarse enough for 100 patients."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,29 @@ class PrecisionRecallCurve:
             "recall": list(self.recall),
             "precision": list(self.precision),
             "threshold": [t if math.isfinite(t) else None for t in self.threshold],
+        }
+
+
+@dataclass(frozen=True)
+class ScoreHistogram:
+    """How the scores of the two classes spread.
+
+    Attributes:
+        edges: bin edges, ascending, one more than bins.
+        negative: rows without the finding in each bin.
+        positive: rows with it.
+    """
+
+    edges: tuple[float, ...]
+    negative: tuple[int, ...]
+    positive: tuple[int, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Lists, as `evaluation.json` holds them."""
+        return {
+            "edges": list(self.edges),
+            "negative": list(self.negative),
+            "positive": list(self.positive),
         }
 
 
@@ -119,6 +146,26 @@ def precision_recall_curve(
     keep = _kept_points(recall, precision, max_points, 1.0, 1.0)
     x, y, t = recall[keep].tolist(), precision[keep].tolist(), threshold[keep].tolist()
     return PrecisionRecallCurve(tuple(x), tuple(y), tuple(t))
+
+
+def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> ScoreHistogram:
+    """Count the scores of each class in bins of equal width.
+
+    Args:
+        y_true: (N,) float64 in {0, 1}.
+        y_score: (N,) float64, finite.
+        probabilities: bins over [0, 1] if so, else from the lowest to the highest score.
+    """
+    low, high = (0.0, 1.0) if probabilities else torch.stack(y_score.aminmax()).tolist()
+    width = (high - low) / SCORE_BINS or 1.0
+    number = ((y_score - low) / width).floor().clamp(0, SCORE_BINS - 1).long()
+    positive = torch.bincount(number, weights=y_true, minlength=SCORE_BINS)
+    negative = torch.bincount(number, weights=1 - y_true, minlength=SCORE_BINS)
+    return ScoreHistogram(
+        edges=tuple(low + width * k for k in range(SCORE_BINS + 1)),
+        negative=tuple(int(count) for count in negative.tolist()),
+        positive=tuple(int(count) for count in positive.tolist()),
+    )
 
 
 def _thresholds(y_true: Tensor, y_score: Tensor) -> tuple[Tensor, Tensor, Tensor]:

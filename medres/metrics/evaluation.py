@@ -22,6 +22,7 @@ from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
     bootstrap_estimate,
+    clustered_proportion,
     patient_bootstrap,
     patient_groups,
     percentile_intervals,
@@ -291,7 +292,8 @@ def _resampled(
     def statistic(weights: Tensor) -> Tensor:
         columns = [part.statistics(weights) for part in parts]
         if hits is not None:
-            known, hit = (weights[:, patients.index] @ hits).unbind(1)
+            rows = weights.index_select(1, patients.index)
+            known, hit = (rows.to(hits.dtype) @ hits).unbind(1)
             columns.append((hit / known)[:, None])
         return torch.cat(columns, dim=1)
 
@@ -347,7 +349,7 @@ def _multiclass(
         accuracy = UndefinedEstimate("no labelled rows", level, "Wilson")
     elif patients.repeated:
         interval = percentile_intervals(samples, level)[0]
-        accuracy = bootstrap_estimate(correct / total, interval, level)
+        accuracy = clustered_proportion(correct / total, interval, patients.n, level)
     else:
         accuracy = wilson(correct, total, level)
     return MulticlassEvaluation(tuple(classes), accuracy, tuple(tuple(row) for row in matrix))

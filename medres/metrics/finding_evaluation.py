@@ -19,14 +19,17 @@ from medres.metrics.calibration import (
 from medres.metrics.curves import (
     PrecisionRecallCurve,
     RocCurve,
+    ScoreHistogram,
     precision_recall_curve,
     roc_curve,
+    score_histogram,
 )
-from medres.metrics.estimate import Estimate, Figure, UndefinedEstimate
+from medres.metrics.estimate import Figure, UndefinedEstimate
 from medres.metrics.intervals import (
     BootstrapInterval,
     PatientGroups,
     bootstrap_estimate,
+    clustered_proportion,
     percentile_intervals,
     wilson,
     wilson_bounds,
@@ -50,36 +53,10 @@ from medres.metrics.ranking import (
     rank_scores,
 )
 
-SCORE_BINS = 20
-"""Bars of the score histogram: fine enough to see two humps, coarse enough for 100 patients."""
-
 PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
 STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
 COLUMNS = (*STATISTICS, *PROPORTIONS)
 """Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin."""
-
-
-@dataclass(frozen=True)
-class ScoreHistogram:
-    """How the scores of the two classes spread.
-
-    Attributes:
-        edges: bin edges, ascending, one more than bins.
-        negative: rows without the finding in each bin.
-        positive: rows with it.
-    """
-
-    edges: tuple[float, ...]
-    negative: tuple[int, ...]
-    positive: tuple[int, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """Lists, as `evaluation.json` holds them."""
-        return {
-            "edges": list(self.edges),
-            "negative": list(self.negative),
-            "positive": list(self.positive),
-        }
 
 
 @dataclass(frozen=True)
@@ -372,7 +349,7 @@ class _Drawn:
             elif self.patient_level:
                 figures[name] = wilson(successes, total, self.level)
             else:
-                figures[name] = self._clustered_proportion(name, patients[name])
+                figures[name] = clustered_proportion(*self._drawn(name), patients[name], self.level)
         return figures
 
     def _patients_in_denominators(self) -> list[int]:
@@ -386,16 +363,6 @@ class _Drawn:
         index = self.rows.patients.index[:, None].expand(member.shape)
         start = member.new_zeros((self.rows.patients.n, member.shape[1]))
         return start.scatter_reduce(0, index, member, "amax").sum(0)
-
-    def _clustered_proportion(self, name: str, patients: int) -> Estimate:
-        """The bootstrap's interval; where all resamples agree, Wilson's with n = patients."""
-        value, interval = self._drawn(name)
-        if interval.low != interval.high:
-            return bootstrap_estimate(value, interval, self.level)
-        count = torch.tensor(float(patients))
-        low, high = wilson_bounds(value * count, count, self.level)
-        method = f"Wilson on {patients} patients (all resamples agree)"
-        return Estimate(value, float(low), float(high), self.level, method)
 
     def reliability(self) -> ReliabilityCurve:
         bins = self.rows.columns[:, 7:]
@@ -413,23 +380,3 @@ class _Drawn:
         agree = ~(low < high)
         low, high = torch.where(agree, wilson_low, low), torch.where(agree, wilson_high, high)
         return reliability_from_bins(bins.sum(0), low, high)
-
-
-def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> ScoreHistogram:
-    """Count the scores of each class in bins of equal width.
-
-    Args:
-        y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64, finite.
-        probabilities: bins over [0, 1] if so, else from the lowest to the highest score.
-    """
-    low, high = (0.0, 1.0) if probabilities else torch.stack(y_score.aminmax()).tolist()
-    width = (high - low) / SCORE_BINS or 1.0
-    number = ((y_score - low) / width).floor().clamp(0, SCORE_BINS - 1).long()
-    positive = torch.bincount(number, weights=y_true, minlength=SCORE_BINS)
-    negative = torch.bincount(number, weights=1 - y_true, minlength=SCORE_BINS)
-    return ScoreHistogram(
-        edges=tuple(low + width * k for k in range(SCORE_BINS + 1)),
-        negative=tuple(int(count) for count in negative.tolist()),
-        positive=tuple(int(count) for count in positive.tolist()),
-    )

@@ -265,3 +265,25 @@ def bootstrap_estimate(
     if interval.low is None or interval.high is None:
         return Estimate(value, *limits, level, f"no interval: {interval.method}")
     return Estimate(value, interval.low, interval.high, level, interval.method)
+
+
+def clustered_proportion(
+    value: float, interval: BootstrapInterval, patients: int, level: float = LEVEL
+) -> Estimate:
+    """A proportion over rows of repeated patients, with its bootstrap interval.
+
+    Where all resamples agree (at 0 and 1, mostly) they would pretend certainty, and Wilson's
+    limits stand in, with as many trials as there are patients behind the proportion.
+
+    Args:
+        value: in [0, 1], over rows.
+        interval: the patient bootstrap's.
+        patients: those with a row in the denominator.
+        level: confidence level in (0, 1).
+    """
+    if interval.low != interval.high:
+        return bootstrap_estimate(value, interval, level)
+    count = torch.tensor(float(patients), dtype=torch.float64)
+    low, high = wilson_bounds(value * count, count, level)
+    method = f"Wilson on {patients} patients (all resamples agree)"
+    return Estimate(value, float(low), float(high), level, method)

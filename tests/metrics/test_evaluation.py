@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+
+from medres.errors import UndefinedMetricError
+from medres.metrics.estimate import Estimate, UndefinedEstimate
+from medres.metrics.evaluation import evaluate
+from medres.metrics.inputs import MetricInputError
+from medres.metrics.intervals import wilson
+from medres.metrics.operating_point import Confusion, Threshold
+from medres.metrics.ranking import auroc, average_precision
+
+HALF = Threshold(0.5, "Youden index on validation", 100)
+
+
+def two_findings(n: int = 200):
+    generator = torch.Generator().manual_seed(0)
+    label = (torch.rand((n, 2), generator=generator) < 0.3).double()
+    score = torch.sigmoid(2 * label - 1 + torch.randn((n, 2), generator=generator))
+    return label, score
+
+
+def test_figures_of_one_row_a_patient_equal_the_single_functions():
+    label, score = two_findings()
+    report = evaluate(label, score, findings=["opacity", "effusion"], seed=4)
+    for f, name in enumerate(["opacity", "effusion"]):
+        figures = report[name].figures
+        assert figures["auroc"] == auroc(label[:, f], score[:, f])
+        assert figures["average_precision"] == average_precision(label[:, f], score[:, f], seed=4)
+        assert figures["prevalence"] == wilson(int(label[:, f].sum()), 200)
+    assert report.unit == "patient"
+    assert report.n_patients == 200
+
+
+def test_operating_point_uses_the_locked_threshold_as_given():
+    label, score = two_findings()
+    report = evaluate(label, score, findings=["a", "b"], thresholds={"a": HALF})
+    tn, fp, fn, tp = sklearn.metrics.confusion_matrix(label[:, 0], score[:, 0] >= 0.5).ravel()
+    assert report["a"].confusion == Confusion(int(tp), int(fp), int(tn), int(fn))
+    assert report["a"].threshold == HALF
+    assert report["a"].figures["sensitivity"] == wilson(int(tp), int(tp + fn))
+    assert report["a"].figures["npv"] == wilson(int(tn), int(tn + fn))
+    assert report["b"].confusion is None
+    assert report["b"].figures["ppv"].reason == "no threshold is locked"
+
+
+def test_missing_labels_are_left_out_of_their_finding_only_and_noted():
+    label, score = two_findings()
+    label[:50, 1] = math.nan
+    score[:50, 1] = math.nan
+    report = evaluate(label, score, findings=["a", "b"])
+    assert (report["a"].n, report["a"].n_missing) == (200, 0)
+    assert (report["b"].n, report["b"].n_missing) == (150, 50)
+    assert report["b"].figures["auroc"] == auroc(label[50:, 1], score[50:, 1])
+    assert "b: 50 patients without a label are left out." in report.notes
+
+
+def test_findings_without_a_class_are_undefined_with_a_reason_and_left_out_of_macro():
+    label = [[0, 1, 0, math.nan], [0, 1, 1, math.nan], [0, 1, 0, math.nan]]
+    score = np.full((3, 4), 0.5)
+    thresholds = dict.fromkeys("abcd", HALF)
+    report = evaluate(label, score, findings=list("abcd"), thresholds=thresholds)
+    reasons = {
+        name: report[name].figures[figure].reason
+        for name, figure in [("a", "auroc"), ("b", "auroc"), ("d", "auroc"), ("d", "brier_score")]
+    }
+    assert reasons == {
+        "a": "no positive patients",
+        "b": "no negative patients",
+        "d": "no labelled patients",
+    }
+    assert report["a"].figures["sensitivity"].reason == "no positive patients"
+    assert report["a"].figures["npv"].reason == "no patients called negative"
+    assert report["a"].figures["brier_score"].value == 0.25
+    assert report.macro.findings == ("c",)
+    assert report.macro.left_out == ("a", "b", "d")
+    assert "c: only 1 positive patients; intervals from so few" in " ".join(report.notes)
+
+
+def test_macro_is_undefined_where_no_finding_has_both_classes():
+    report = evaluate([[1], [1]], [[0.5], [0.6]], findings=["a"])
+    assert report.macro.auroc == UndefinedEstimate(
+        "no finding with both classes", method="patient bootstrap"
+    )
+
+
+def test_macro_is_the_mean_with_a_narrower_interval_than_independent_findings_have():
+    label, score = two_findings()
+    report = evaluate(label, score, findings=["a", "b"])
+    one, other = (report[name].figures["auroc"] for name in "ab")
+    assert report.macro.auroc.value == pytest.approx((one.value + other.value) / 2)
+    assert report.macro.auroc.high - report.macro.auroc.low < one.high - one.low
+    assert report.macro.auroc.method == "patient bootstrap, 2000 resamples"
+
+
+def test_macro_of_the_same_finding_twice_has_that_findings_interval():
+    label, score = two_findings()
+    twice = evaluate(label[:, [0, 0]], score[:, [0, 0]], findings=["a", "b"], resamples=500)
+    once = evaluate(label[:, :1], score[:, :1], findings=["a"], resamples=500)
+    assert twice.macro.auroc == once.macro.auroc
+
+
+def test_repeated_patients_get_the_bootstrap_for_every_interval():
+    label, score = two_findings()
+    ids = [f"p{k}" for k in range(200)] * 3
+    report = evaluate(
+        label.repeat(3, 1),
+        score.repeat(3, 1),
+        findings=["a", "b"],
+        patient_ids=ids,
+        thresholds={"a": HALF, "b": HALF},
+    )
+    once = evaluate(label, score, findings=["a", "b"], thresholds={"a": HALF, "b": HALF})
+    assert (report.unit, report.n_patients, report.n_images) == ("image", 200, 600)
+    for name, figure in report["a"].figures.items():
+        assert figure.method.startswith("patient bootstrap, 2000 resamples"), name
+        single = once["a"].figures[name]
+        assert figure.value == pytest.approx(single.value)
+        assert figure.high - figure.low == pytest.approx(single.high - single.low, rel=0.15), name
+    limits, single = report["a"].reliability, once["a"].reliability
+    assert [x * 3 for x in single.n] == list(limits.n)
+    widths = np.subtract(limits.high, limits.low) / np.subtract(single.high, single.low)
+    assert 0.6 < widths.min() <= widths.max() < 1.4
+
+
+def test_proportions_of_repeated_patients_at_0_and_1_do_not_pretend_certainty():
+    label, score = [0, 0, 1, 1] * 10, [0.1, 0.2, 0.8, 0.9] * 10
+    report = evaluate(
+        label, score, findings=["a"], patient_ids=np.arange(40) // 2, thresholds={"a": HALF}
+    )
+    found = report["a"].figures["sensitivity"]
+    assert (found.value, found.low, found.high) == (1.0, wilson(10, 10).low, 1.0)
+    assert found.method == "Wilson on 10 patients (all resamples agree)"
+    assert report["a"].figures["auroc"].low == pytest.approx(0.05**0.1)
+    assert report.macro.auroc.low == pytest.approx(0.05**0.1)
+
+
+def test_report_does_not_depend_on_row_order_and_repeats_with_its_seed():
+    label, score = two_findings(60)
+    ids = np.array([f"p{k // 2}" for k in range(60)])
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    first = evaluate(label, score, findings=["a", "b"], patient_ids=ids).as_json()
+    second = evaluate(
+        label[order], score[order], findings=["a", "b"], patient_ids=ids[order.numpy()]
+    ).as_json()
+    for name in "ab":
+        for figure in ("auroc", "average_precision"):
+            assert first["findings"][name][figure] == second["findings"][name][figure]
+
+
+def test_logits_keep_their_ranking_but_have_no_calibration():
+    label, score = two_findings()
+    report = evaluate(label, torch.logit(score), findings=["a", "b"])
+    assert report["a"].figures["auroc"] == auroc(label[:, 0], score[:, 0])
+    assert report["a"].figures["brier_score"].reason == "scores outside [0, 1] are no probabilities"
+    assert report["a"].reliability is None
+
+
+def test_as_json_follows_the_schema_and_is_strict_json():
+    label, score = two_findings()
+    label[:, 1] = 0
+    report = evaluate(
+        label, score, findings=["a", "b"], thresholds={"a": HALF}, n_studies=210, n_images=400
+    )
+    content = report.as_json(dataset={"name": "d"}, model={"m": 1}, provenance={"seed": 0})
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert list(content) == [
+        "schema", "unit", "n", "dataset", "findings", "macro", "notes", "model", "provenance",
+    ]  # fmt: skip
+    assert content["schema"] == "medres.evaluation/1"
+    assert content["n"] == {"patients": 200, "studies": 210, "images": 400}
+    assert list(content["findings"]["a"]) == [
+        "n", "n_positive", "n_missing", "prevalence", "auroc", "average_precision", "brier_score",
+        "expected_calibration_error", "threshold", "confusion", "sensitivity", "specificity",
+        "ppv", "npv", "curves",
+    ]  # fmt: skip
+    assert list(content["findings"]["a"]["curves"]) == [
+        "roc", "precision_recall", "reliability", "scores",
+    ]  # fmt: skip
+    assert content["findings"]["b"]["auroc"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "level": 0.95,
+        "method": "DeLong",
+        "undefined": "no positive patients",
+    }
+    assert content["notes"][0].startswith("No patient ids were given")
+
+
+def test_multiclass_is_one_against_the_rest_with_accuracy_and_confusion():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.eye(3)[torch.randint(3, (90,), generator=generator)]
+    score = torch.softmax(label + torch.randn((90, 3), generator=generator), 1)
+    report = evaluate(label, score, findings=["x", "y", "z"], kind="multiclass")
+    truth, named = label.argmax(1), score.argmax(1)
+    matrix = sklearn.metrics.confusion_matrix(truth, named)
+    assert report.multiclass.confusion_matrix == tuple(tuple(row) for row in matrix.tolist())
+    assert report.multiclass.accuracy == wilson(int((truth == named).sum()), 90)
+    ovr = sklearn.metrics.roc_auc_score(truth, score.double(), multi_class="ovr", average="macro")
+    assert report.macro.auroc.value == pytest.approx(ovr)
+    assert report.as_json()["multiclass"]["classes"] == ["x", "y", "z"]
+
+
+def test_multiclass_accuracy_of_repeated_patients_is_bootstrapped():
+    label = torch.eye(2).repeat(20, 1)
+    score = torch.where(torch.arange(40)[:, None] % 5 == 0, 1 - label, label)
+    ids = torch.arange(40) // 2
+    report = evaluate(label, score, findings=["x", "y"], kind="multiclass", patient_ids=ids)
+    assert report.multiclass.accuracy.value == 0.8
+    assert report.multiclass.accuracy.method == "patient bootstrap, 2000 resamples"
+
+
+def test_unlabelled_multiclass_has_undefined_accuracy():
+    label = np.full((2, 2), math.nan)
+    report = evaluate(label, np.zeros((2, 2)), findings=["x", "y"], kind="multiclass")
+    assert report.multiclass.accuracy.reason == "no labelled rows"
+
+
+def test_one_row_is_evaluated_without_failing():
+    report = evaluate([1], [0.7], findings=["a"], thresholds={"a": HALF})
+    assert report["a"].figures["sensitivity"].value == 1.0
+    assert isinstance(report["a"].figures["brier_score"], Estimate)
+
+
+def test_tables_that_do_not_fit_are_refused():
+    with pytest.raises(MetricInputError, match=r"y_true has shape \(1, 2\) for findings \['a'\]"):
+        evaluate([[0, 1]], [[0.5, 0.5]], findings=["a"])
+    with pytest.raises(MetricInputError, match="give a list of names"):
+        evaluate([0], [0.5], findings="a")
+    with pytest.raises(MetricInputError, match=r"findings \['a', 'a'\] repeat a name"):
+        evaluate([[0, 1]], [[0.5, 0.5]], findings=["a", "a"])
+    with pytest.raises(MetricInputError, match=r"thresholds for unknown findings \['b'\]"):
+        evaluate([0], [0.5], findings=["a"], thresholds={"b": HALF})
+    with pytest.raises(MetricInputError, match="kind 'ordinal' is unknown"):
+        evaluate([0], [0.5], findings=["a"], kind="ordinal")
+    with pytest.raises(MetricInputError, match="1 of 2 rows of y_true are not one-hot over 2"):
+        evaluate([[0, 1], [1, 1]], np.zeros((2, 2)), findings=["a", "b"], kind="multiclass")
+    with pytest.raises(UndefinedMetricError, match="no rows"):
+        evaluate([], [], findings=["a"])
+
+
+def test_nan_scores_with_a_label_are_refused():
+    with pytest.raises(MetricInputError, match="1 of 2 scores in y_score are NaN or infinite"):
+        evaluate([0, 1], [0.5, math.nan], findings=["a"])
+
+
+def test_labels_other_than_0_1_and_nan_are_refused():
+    with pytest.raises(MetricInputError, match="1 of 2 labels in y_true are neither 0 nor 1"):
+        evaluate([0, 2], [0.5, 0.5], findings=["a"])
