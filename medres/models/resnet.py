@@ -1,0 +1,126 @@
+"""torchvision's ResNet family for one gray channel."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import ClassVar, Literal, Self, get_args
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from medres.errors import ConfigError
+from medres.models.stages import STAGES, batch_norms, check_stage
+from medres.models.stem import AdapterInit, StemName, build_stem, port_conv1
+
+Depth = Literal[18, 34, 50, 101, 152]
+DEPTHS: tuple[Depth, ...] = get_args(Depth)
+
+
+class GrayscaleResNet(nn.Module):
+    """A ResNet that takes gray images (B, 1, H, W) and gives logits (B, F).
+
+    At step 0 every stem computes the same function: torchvision's RGB network on the image in
+    three equal channels (see `stem`). From random weights too: at one seed the three stems agree.
+
+    Batch-norm in evaluation mode survives `.train()`, because the network's own `train` holds it:
+    MONAI's trainer calls `.train()` in every iteration, and `eval_mode` ends with it.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        stem: duplicate, port or adapter.
+        num_outputs: F, at least 1.
+        batch_norm: train, or eval to keep all running statistics fixed from the start; a schedule
+            sets it by stage afterwards.
+        adapter_init: of stem `adapter`: ones, or imagenet with the next two.
+        adapter_mean: of the data's normalisation in display units.
+        adapter_std: of the same.
+
+    Raises:
+        ConfigError: an argument that is not accepted.
+    """
+
+    __jit_unused_properties__: ClassVar = ["batch_norm_eval"]  # MONAI's ckpt_export scripts
+
+    def __init__(
+        self,
+        depth: int = 18,
+        stem: StemName = "duplicate",
+        num_outputs: int = 1,
+        *,
+        batch_norm: Literal["train", "eval"] = "train",
+        adapter_init: AdapterInit = "ones",
+        adapter_mean: float | None = None,
+        adapter_std: float | None = None,
+    ) -> None:
+        super().__init__()
+        if depth not in DEPTHS:
+            raise ConfigError(
+                f"depth: {depth} is not accepted; give one of {', '.join(map(str, DEPTHS))}"
+            )
+        if num_outputs < 1:
+            raise ConfigError(f"num_outputs: {num_outputs} is not accepted; give at least 1")
+        if batch_norm not in ("train", "eval"):
+            raise ConfigError(f"batch_norm: {batch_norm!r} is not accepted; give 'train' or 'eval'")
+        self.depth = depth
+        self.stem_name = stem
+        self.num_outputs = num_outputs
+        self.stem = build_stem(stem, adapter_init, adapter_mean, adapter_std)
+        self.backbone: nn.Module = torchvision.models.get_model(
+            f"resnet{depth}", weights=None, num_classes=num_outputs
+        )
+        if stem == "port":
+            self.backbone.conv1 = port_conv1(self.backbone.conv1)
+        self._batch_norm_eval: frozenset[str] = frozenset()
+        if batch_norm == "eval":
+            self.set_batch_norm_eval(STAGES)
+
+    @property
+    def batch_norm_eval(self) -> frozenset[str]:
+        """The stages whose batch-norm stays in evaluation mode while the network trains."""
+        return self._batch_norm_eval
+
+    def set_batch_norm_eval(self, stages: Collection[str]) -> None:
+        """Keep these stages' running statistics fixed while training, and no others'.
+
+        Affine weights of batch-norm stay trainable; that is for `requires_grad` to say.
+
+        Raises:
+            ConfigError: no such stage.
+        """
+        held = frozenset(check_stage(stage) for stage in stages)
+        if held != self._batch_norm_eval:
+            self._batch_norm_eval = held
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, but for the batch-norm of the stages that are held."""
+        super().train(mode)
+        if mode:
+            for norm in batch_norms(self, self._batch_norm_eval):
+                norm.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, F) of images (B, 1, H, W), floating point, normalised.
+
+        Raises:
+            ConfigError: another shape, or integers.
+        """
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            self._check(image)
+        logits: Tensor = self.backbone(self.stem(image))
+        return logits
+
+    @torch.jit.unused
+    def _check(self, image: Tensor) -> None:
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise ConfigError(
+                f"GrayscaleResNet: expects images (B, 1, H, W), found {tuple(image.shape)}; give "
+                "one gray channel: the stem makes three of it where the network needs them"
+            )
+        if not image.is_floating_point():
+            raise ConfigError(
+                f"GrayscaleResNet: expects normalised floating point images, found {image.dtype}; "
+                "give what the model's own preprocessing returns"
+            )

@@ -1,0 +1,286 @@
+"""Initial weights: torchvision's ImageNet ones, a file, or none.
+
+A file is read as tensors only (`weights_only=True`). RGB weights fit every stem, and so do weights
+that medres trained with another stem: conv1 is converted so that the function stays the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+from medres.errors import WeightsError
+from medres.files import file_digest
+from medres.models.resnet import GrayscaleResNet
+from medres.models.stem import fold_adapter, port_kernels, spread_kernels
+
+# V1 and not DEFAULT: DEFAULT is V1 for 18 and 34 but V2 for 50, 101 and 152, with another
+# preprocessing (resize 232) and a training recipe whose features transfer differently. V1 is one
+# recipe over the whole family (top-1 69.8, 73.3, 76.1, 77.4, 78.3), so that depths compare.
+IMAGENET_MEMBER = "IMAGENET1K_V1"
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+PREFIX = re.compile(r"^(?:(?:module|_orig_mod|model|network|backbone)\.)+")
+# As torch.hub writes it. Eight digits without a letter are more likely a date.
+DIGEST_IN_NAME = re.compile(r"-(?=[0-9a-f]*[a-f])([0-9a-f]{8,64})\.")
+BLOCKS = {
+    (False, (2, 2, 2, 2)): "resnet18",
+    (False, (3, 4, 6, 3)): "resnet34",
+    (True, (3, 4, 6, 3)): "resnet50",
+    (True, (3, 4, 23, 3)): "resnet101",
+    (True, (3, 8, 36, 3)): "resnet152",
+}
+HEAD = ("fc.weight", "fc.bias")
+ADAPTER = ("stem.conv.weight", "stem.conv.bias")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """What a network started from.
+
+    Attributes:
+        source: imagenet, none, or the file's name without its folder.
+        description: one line for people.
+        trained: False for random weights.
+        sha256: of the file; "" for random weights.
+        left_out: tensors that keep their fresh values, such as a head of another size.
+        notes: what a reader of the results has to know.
+    """
+
+    source: str
+    description: str
+    trained: bool
+    sha256: str = ""
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord:
+    """Give a network its initial weights, in place.
+
+    Args:
+        network: its stem decides how conv1 is converted; its head stays fresh where the file's
+            has another size or is absent.
+        weights: imagenet, none, or a file with a state dict: torchvision's, timm's, or a
+            checkpoint of medres; alone or under `state_dict` or `model`; names with or without
+            `module.`, `model.` or `backbone.` before them.
+
+    Raises:
+        WeightsError: the weights cannot be had, fail the digest in their name, or do not fit.
+    """
+    if str(weights) == "none":
+        return WeightsRecord("none", "random weights", trained=False)
+    if str(weights) == "imagenet":
+        path = _imagenet_file(network.depth)
+        description = f"torchvision resnet{network.depth} {IMAGENET_MEMBER} ({path.name})"
+        source = "imagenet"
+    else:
+        path = Path(weights)
+        source, description = path.name, f"weights from {path.name}"
+    digest = _checked_digest(path)
+    left_out = _load_state(network, _read_state(path), path.name)
+    notes = ()
+    if left_out:
+        notes = (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
+    return WeightsRecord(source, description, True, digest, left_out, notes)
+
+
+def _imagenet_file(depth: int) -> Path:
+    """torchvision's file in torch.hub's folder, downloaded where it is not there yet."""
+    member = torchvision.models.get_model_weights(f"resnet{depth}")[IMAGENET_MEMBER]
+    url: str = member.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not path.exists():
+        try:
+            torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", check_hash=True, weights_only=True
+            )
+        except (OSError, RuntimeError, HTTPException) as error:
+            found = DIGEST_IN_NAME.search(path.name)
+            raise WeightsError(
+                f"weights: {path.name} could not be downloaded ({type(error).__name__}: {error}); "
+                f"fetch {url} on a machine with internet (its SHA-256 begins with "
+                f"{found.group(1) if found else ''}), then give the file: "
+                f"--model.weights /path/{path.name}, or put it into {path.parent}; "
+                "--model.weights none trains from random weights"
+            ) from error
+    return path
+
+
+def _checked_digest(path: Path) -> str:
+    """SHA-256 of the file, compared with the part that its name carries."""
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: no such weights file; give imagenet, none, or a file with a state dict"
+        )
+    digest = file_digest(path)
+    named = DIGEST_IN_NAME.search(path.name)
+    if named and not digest.startswith(named.group(1)):
+        raise WeightsError(
+            f"{path}: its name says that the SHA-256 begins with {named.group(1)}, found "
+            f"{digest[: len(named.group(1))]}; the file is damaged or not the one of that name: "
+            "remove it and fetch it again"
+        )
+    return digest
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file under the names that torchvision gives them."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what zip, pickle and the file system raise
+        raise WeightsError(
+            f"{path}: not a file of tensors ({type(error).__name__}); give a state dict as "
+            "torch.save writes it. Files with pickled objects are not opened: they can run code"
+        ) from error
+    while isinstance(content, Mapping) and not _holds_tensors(content):
+        inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        content = content.get(inner) if inner else None
+    if not isinstance(content, Mapping):
+        raise WeightsError(
+            f"{path}: holds no state dict; give one, alone or under one of {', '.join(WRAPPERS)}"
+        )
+    state: dict[str, Tensor] = {}
+    for name, tensor in content.items():
+        if isinstance(tensor, Tensor):
+            short = PREFIX.sub("", str(name))
+            if short in state:
+                raise WeightsError(
+                    f"{path}: holds {short} twice, under different prefixes; give a file with "
+                    "one network"
+                )
+            state[short] = tensor
+    return state
+
+
+def _holds_tensors(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in content.values())
+
+
+def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> tuple[str, ...]:
+    """Load what fits, or raise; returns the names of the head's tensors that stay fresh."""
+    own = {PREFIX.sub("", key): key for key in network.state_dict()}
+    expected = {short: network.state_dict()[key] for short, key in own.items()}
+    state = _convert_stem(dict(state), expected, name)
+    if any(state[n].shape != expected[n].shape if n in state else True for n in HEAD):
+        fits = all(n not in state or state[n].shape[1:] == expected[n].shape[1:] for n in HEAD)
+        left_out = HEAD if fits else ()
+    else:
+        left_out = ()
+    for short in left_out:
+        state[short] = expected[short]
+    for short, tensor in expected.items():  # absent from files written before PyTorch 0.4.1
+        if short.endswith("num_batches_tracked"):
+            state.setdefault(short, tensor)
+    _check_fit(network, state, expected, name)
+    network.load_state_dict({own[short]: tensor for short, tensor in state.items()})
+    return left_out
+
+
+def _convert_stem(
+    state: dict[str, Tensor], expected: Mapping[str, Tensor], name: str
+) -> dict[str, Tensor]:
+    """Bring the file's adapter and conv1 to the network's stem, with the function unchanged.
+
+    A network without an adapter of its own has it folded into conv1. A file without one leaves
+    the network's at its start, R1 or R0.
+    """
+    kernels = state.get("conv1.weight")
+    if kernels is None or kernels.ndim != 4 or kernels.shape[1] not in (1, 3):
+        return state
+    weight_name, bias_name = ADAPTER
+    if weight_name in state:
+        if bias_name in state and bias_name not in expected:
+            if bool(state[bias_name].any()):
+                raise WeightsError(
+                    f"{name}: its adapter has a bias, which no other stem can take over exactly "
+                    "at the image's border; give stem 'adapter' with adapter_init 'imagenet'"
+                )
+            del state[bias_name]
+        if weight_name not in expected:
+            kernels = fold_adapter(kernels, state.pop(weight_name))
+        elif bias_name in expected:
+            state.setdefault(bias_name, torch.zeros(3))
+    elif weight_name in expected:
+        if kernels.shape[1] == 1 and bias_name in expected:
+            raise WeightsError(
+                f"{name}: was trained on one channel, which ImageNet's colour normalisation does "
+                "not fit; give adapter_init 'ones', or another stem"
+            )
+        state.update({n: expected[n] for n in ADAPTER if n in expected})
+    channels = expected["conv1.weight"].shape[1]
+    if kernels.shape[1] != channels:
+        kernels = port_kernels(kernels) if channels == 1 else spread_kernels(kernels)
+    state["conv1.weight"] = kernels
+    return state
+
+
+def _check_fit(
+    network: GrayscaleResNet,
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    name: str,
+) -> None:
+    """Refuse weights of another network, saying which tensors differ.
+
+    Raises:
+        WeightsError: missing, unexpected or differently shaped tensors, or values that are not
+            finite.
+    """
+    shapes = [
+        f"{n} expected {tuple(expected[n].shape)}, found {tuple(state[n].shape)}"
+        for n in expected
+        if n in state and state[n].shape != expected[n].shape
+    ]
+    missing = [n for n in expected if n not in state]
+    unexpected = [n for n in state if n not in expected]
+    if shapes or missing or unexpected:
+        raise WeightsError(
+            f"{name}: does not fit a resnet{network.depth} with stem {network.stem_name!r}"
+            f"{_likely_network(network, state)}"
+            f"{_some('other shapes', shapes)}{_some('missing', missing)}"
+            f"{_some('unexpected', unexpected)}"
+        )
+    broken = [n for n, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"{name}: holds values that are not finite{_some('in', broken)}; give weights of a "
+            "training that did not diverge"
+        )
+
+
+def _likely_network(network: GrayscaleResNet, state: Mapping[str, Tensor]) -> str:
+    """A hint for the case that the file is of another depth."""
+    blocks = tuple(
+        len({n.split(".")[1] for n in state if n.startswith(f"layer{i}.")}) for i in range(1, 5)
+    )
+    found = BLOCKS.get(("layer1.0.conv3.weight" in state, blocks))
+    if found is None:
+        return "; give weights of that network"
+    if found == f"resnet{network.depth}":
+        return f"; this looks like a variant of {found}, such as a wide one: give the plain one"
+    return (
+        f"; this looks like a {found}, the config asks for resnet{network.depth}: set "
+        f"model.depth to {found.removeprefix('resnet')}, or give other weights"
+    )
+
+
+def _some(title: str, names: list[str]) -> str:
+    """The first few of a list, and how many more there are."""
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"\n  {title}: {', '.join(names[:SHOWN])}{more}"
