@@ -1,43 +1,26 @@
 """One frame of a DICOM file: opened, refused or decoded, and rendered.
 
-Decoding is pydicom's with its plugins; what the pixels then mean is `dicom_rendering`'s and
-`grayscale`'s business. Nothing is ever forced, and a file with less pixel data than its header
-promises gives an error, never a picture.
+Nothing is ever forced. Decoding is `dicom_pixels`' business; what the pixels then mean is
+`dicom_rendering`'s and `grayscale`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import get_decoder
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGExtended12Bit,
-    RLELossless,
-)
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medres.errors import RejectReason, UnreadableImageError
-from medres.imaging.dicom_header import Header, name_tag, name_uid, quiet_pydicom
-from medres.imaging.dicom_rendering import (
-    COLOR,
-    build_rendering,
-    choose_intensity,
-)
+from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, quiet_pydicom
+from medres.imaging.dicom_pixels import decode_frame
+from medres.imaging.dicom_rendering import COLOR, build_rendering, choose_intensity
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, luma, render
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-Result = TypeVar("Result")
 
 # Pixel data without being a picture of a patient to classify.
 NOT_PICTURES = frozenset(
@@ -94,7 +77,7 @@ def read_dicom(
         header = Header(_read_dataset(path)[0], path, frame)
         _check_picture(header, _pixel_keyword(header))
         record, rendering = _describe(header, intensity, voi_index)
-        stored = _decode(header)
+        stored = decode_frame(header)
         if record.photometric_interpretation in COLOR:
             stored = luma(stored)
         pixels, padding = render(stored, rendering, record.intensity)
@@ -123,7 +106,7 @@ def _read_dataset(path: Path, *, stop_before_pixels: bool = False) -> tuple[Data
     pydicom's own error would quote values: only its type is told.
     """
     with path.open("rb") as file:
-        dataset, failure = _attempt(
+        dataset, failure = attempt(
             lambda: dcmread(
                 file,
                 stop_before_pixels=stop_before_pixels,
@@ -148,14 +131,6 @@ def _read_dataset(path: Path, *, stop_before_pixels: bool = False) -> tuple[Data
     )
 
 
-def _attempt(call: Callable[[], Result]) -> tuple[Result | None, type[BaseException]]:
-    """The result, or the type of what was raised; the exception itself holds values of the file."""
-    try:
-        return call(), type(None)  # type: ignore[return-value]
-    except (Exception, MemoryError) as error:
-        return None, type(error)
-
-
 def _pixel_keyword(header: Header) -> str:
     return next((keyword for keyword in PIXEL_KEYWORDS if keyword in header.dataset), "")
 
@@ -174,16 +149,16 @@ def _check_picture(header: Header, pixel_keyword: str) -> None:
         )
     if pixel_keyword:
         return
-    if header.value("Rows") is None:
-        raise header.refuse(
-            RejectReason.NOT_AN_IMAGE,
-            f"holds no picture (SOP class {name}, no {name_tag('PixelData')}); "
-            "leave it out, or fetch it again if it should be an image",
-        )
     if _is_cut(header):
         raise header.refuse(
             RejectReason.TRUNCATED,
             f"ends before or within {name_tag('PixelData')}; fetch the file again",
+        )
+    if header.value("Rows") is None and "Image Storage" not in name:
+        raise header.refuse(
+            RejectReason.NOT_AN_IMAGE,
+            f"holds no picture: its SOP class is {name}, without {name_tag('PixelData')}; "
+            "leave it out",
         )
     raise header.refuse(
         RejectReason.NO_PIXEL_DATA,
@@ -194,9 +169,11 @@ def _check_picture(header: Header, pixel_keyword: str) -> None:
 def _is_cut(header: Header) -> bool:
     """Whether the file ends inside an element: in pixel data, or in the last one before it."""
     with Path(header.path).open("rb") as file:  # type: ignore[arg-type]
-        dataset, _ = _attempt(lambda: dcmread(file, stop_before_pixels=True))
+        dataset, _ = attempt(lambda: dcmread(file, stop_before_pixels=True))
         if dataset is None or file.read(2):
             return True
+    if not dataset:
+        return True
     last = dataset.get_item(max(dataset.keys()))
     value, length = getattr(last, "value", None), getattr(last, "length", 0)
     return isinstance(value, bytes) and length != 0xFFFFFFFF and len(value) < length
@@ -279,94 +256,3 @@ def _pixel_spacing(header: Header) -> tuple[float, float] | None:
         if len(spacing) == 2 and min(spacing) > 0:
             return spacing[0], spacing[1]
     return None
-
-
-def _decode(header: Header) -> NDArray[Any]:
-    """Stored values of the frame, (H, W), or (H, W, 3) for colour, as RGB.
-
-    Signed as Pixel Representation says, without what else the unused bits hold.
-    """
-    dataset = header.dataset
-    syntax = _transfer_syntax(header)
-    native = not syntax.is_encapsulated
-    if native:
-        _check_length(header)
-    decoder = _decoder(header, syntax)
-    options: dict[str, Any] = {"allow_excess_frames": False}
-    if native or syntax == RLELossless:
-        options["correct_unused_bits"] = False  # done below, by High Bit too
-    if native:
-        options["view_only"] = True
-    decoded, failure = _attempt(lambda: decoder.as_array(dataset, index=header.frame, **options))
-    if decoded is None:
-        reason = RejectReason.TOO_LARGE if failure is MemoryError else RejectReason.DECODE_FAILED
-        raise header.refuse(
-            reason,
-            f"{name_tag('PixelData')} ({name_uid(syntax)}) cannot be decoded "
-            f"({failure.__name__}): damaged, cut short, or not what the header says",
-        )
-    array: NDArray[Any] = decoded[0]
-    if "correct_unused_bits" in options and not _is_color(header):
-        array = _strip_unused_bits(header, array)
-    return array
-
-
-def _is_color(header: Header) -> bool:
-    return header.text("PhotometricInterpretation") in COLOR
-
-
-def _transfer_syntax(header: Header) -> UID:
-    """Of the pixel data; where the file says none, what pydicom found the data set to be in."""
-    dataset = header.dataset
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    return UID(dataset.file_meta.TransferSyntaxUID)
-
-
-def _decoder(header: Header, syntax: UID) -> Any:
-    """The decoder for the transfer syntax, if one of its plugins can run here."""
-    decoder, _ = _attempt(lambda: get_decoder(syntax))
-    twelve_bit_jpeg = syntax == JPEGExtended12Bit and header.integer("BitsStored") > 8
-    if decoder is None or not decoder.is_available or twelve_bit_jpeg:
-        raise header.refuse(
-            RejectReason.NO_DECODER,
-            f"no installed decoder reads transfer syntax {name_uid(syntax)}; install a pydicom "
-            "plugin for it, or transcode the file first",
-        )
-    return decoder
-
-
-def _check_length(header: Header) -> None:
-    """Uncompressed pixel data must be as long as the header promises (PS3.5 8.1.1)."""
-    bits = (
-        header.integer("Rows")
-        * header.integer("Columns")
-        * header.integer("SamplesPerPixel", 1)
-        * header.integer("BitsAllocated")
-        * max(header.integer("NumberOfFrames", 1), 1)
-    )
-    if header.text("PhotometricInterpretation") == "YBR_FULL_422":
-        bits = bits * 2 // 3
-    expected, found = -(-bits // 8), len(header.dataset.PixelData)
-    if found < expected:
-        raise header.refuse(
-            RejectReason.TRUNCATED,
-            f"{name_tag('PixelData')} holds {found} of the {expected} bytes that the header "
-            "promises; fetch the file again",
-        )
-
-
-def _strip_unused_bits(header: Header, array: NDArray[Any]) -> NDArray[Any]:
-    """Only the stored bits, sign-extended (PS3.5 8.1.1): overlays and dirt may fill the others."""
-    allocated, stored = 8 * array.dtype.itemsize, header.integer("BitsStored")
-    if stored == allocated or header.integer("BitsAllocated") == 1:
-        return array
-    high_bit = header.integer("HighBit", stored - 1)
-    if not stored - 1 <= high_bit < allocated:
-        high_bit = stored - 1
-    array = array.astype(array.dtype.newbyteorder("="))
-    array <<= allocated - 1 - high_bit
-    array >>= allocated - stored
-    return array

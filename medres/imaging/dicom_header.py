@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydicom import config
 from pydicom.datadict import dictionary_description, tag_for_keyword
@@ -21,6 +22,9 @@ from medres.errors import RejectReason, UnreadableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -46,6 +50,17 @@ def name_tag(keyword: str) -> str:
 def name_uid(uid: str) -> str:
     """The registered name of a UID; "unregistered" for any other, whose text is not shown."""
     return str(UID(uid).name) if uid in UID_dictionary else "unregistered"
+
+
+def attempt(call: Callable[[], Result]) -> tuple[Result | None, type]:
+    """The result and NoneType, or None and the type of what was raised.
+
+    The exception itself is dropped, so that none of the file's values travels on in a traceback.
+    """
+    try:
+        return call(), NoneType
+    except (Exception, MemoryError) as error:
+        return None, type(error)
 
 
 class Header:

@@ -31,8 +31,9 @@ QUANTITATIVE_MODALITIES = frozenset({"CT", "MR", "PT", "NM"})
 SECONDARY_CAPTURES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.7{suffix}" for suffix in ("", ".1", ".2", ".3", ".4")
 )
-# PS3.3 C.8.7.1.1.2: their modality LUT leads back to X-ray intensity and is not for display.
-X_RAY_RUNS = frozenset({"1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2"})
+# XA, XRF and retired biplane XA. Where their Pixel Intensity Relationship is LOG or DISP, the
+# modality LUT leads back to X-ray intensity and is not for display (PS3.3 C.8.7.1.1.2, FFF.2.3).
+X_RAY_RUNS = frozenset(f"1.2.840.10008.5.1.4.1.1.12.{number}" for number in (1, 2, 3))
 
 
 def choose_intensity(header: Header, asked: Intensity | Literal["auto"]) -> Intensity:

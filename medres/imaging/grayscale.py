@@ -19,6 +19,7 @@ Intensity = Literal["display", "modality"]
 """display: in [0, 1], as a reading workstation shows it. modality: HU, or what the file holds."""
 
 Values: TypeAlias = NDArray[np.float64]
+BLOCK_PIXELS = 65_536
 IDENTITY_FIELDS = ("patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
@@ -257,8 +258,20 @@ def _map_values(
     if stored.dtype.kind not in "iu" or high - low >= stored.size or high - low > 0xFFFF:
         return _render_values(stored.astype(np.float64), rendering, intensity)
     table = _render_values(np.arange(low, high + 1, dtype=np.float64), rendering, intensity)
-    index = stored if low == 0 else stored.astype(np.int32) - low
-    return table.take(index, mode="clip")
+    return _look_up_blocks(table, stored, low)
+
+
+def _look_up_blocks(
+    table: NDArray[np.float32], stored: NDArray[Any], low: int
+) -> NDArray[np.float32]:
+    """Pixels from a table that starts at `low`, a few rows at a time: the index stays in cache."""
+    pixels = np.empty(stored.shape, np.float32)
+    rows = max(1, BLOCK_PIXELS // stored.shape[1])
+    for top in range(0, stored.shape[0], rows):
+        index = stored[top : top + rows].astype(np.intp)
+        index -= low
+        table.take(index, out=pixels[top : top + rows], mode="clip")
+    return pixels
 
 
 def _render_values(

@@ -1,0 +1,130 @@
+"""The stored values of one DICOM frame, decoded by pydicom's plugins and checked before and after.
+
+A file with less pixel data than its header promises gives an error, never a picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from medres.errors import RejectReason
+from medres.imaging.codestream import codestream_size
+from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid
+from medres.imaging.dicom_rendering import COLOR
+
+
+def decode_frame(header: Header) -> NDArray[Any]:
+    """Stored values of the frame, (H, W), or (H, W, 3) for colour, as RGB.
+
+    Signed as Pixel Representation says, without what else the unused bits hold.
+    """
+    dataset = header.dataset
+    syntax = _transfer_syntax(header)
+    native = not syntax.is_encapsulated
+    if native:
+        _check_length(header)
+    decoder = _decoder(header, syntax)
+    if not native:
+        _check_codestream(header)
+    options: dict[str, Any] = {"allow_excess_frames": False}
+    if native or syntax == RLELossless:
+        options["correct_unused_bits"] = False  # done below, by High Bit too
+    if native:
+        options["view_only"] = True
+    decoded, failure = attempt(lambda: decoder.as_array(dataset, index=header.frame, **options))
+    if decoded is None:
+        reason = RejectReason.TOO_LARGE if failure is MemoryError else RejectReason.DECODE_FAILED
+        raise header.refuse(
+            reason,
+            f"{name_tag('PixelData')} ({name_uid(syntax)}) cannot be decoded: damaged, cut short, "
+            "or not what the header says",
+        )
+    array: NDArray[Any] = decoded[0]
+    if "correct_unused_bits" in options and header.text("PhotometricInterpretation") not in COLOR:
+        array = _strip_unused_bits(header, array)
+    return array
+
+
+def _transfer_syntax(header: Header) -> UID:
+    """Of the pixel data; where the file says none, what pydicom found the data set to be in."""
+    dataset = header.dataset
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return UID(dataset.file_meta.TransferSyntaxUID)
+
+
+def _decoder(header: Header, syntax: UID) -> Any:
+    """The decoder for the transfer syntax, if one of its plugins can run here."""
+    decoder, _ = attempt(lambda: get_decoder(syntax))
+    twelve_bit_jpeg = syntax == JPEGExtended12Bit and header.integer("BitsStored") > 8
+    if decoder is None or not decoder.is_available or twelve_bit_jpeg:
+        raise header.refuse(
+            RejectReason.NO_DECODER,
+            f"no installed decoder reads transfer syntax {name_uid(syntax)}; install a pydicom "
+            "plugin for it, or transcode the file first",
+        )
+    return decoder
+
+
+def _check_length(header: Header) -> None:
+    """Uncompressed pixel data must be as long as the header promises (PS3.5 8.1.1)."""
+    bits = (
+        header.integer("Rows")
+        * header.integer("Columns")
+        * header.integer("SamplesPerPixel", 1)
+        * header.integer("BitsAllocated")
+        * max(header.integer("NumberOfFrames", 1), 1)
+    )
+    if header.text("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    expected, found = -(-bits // 8), len(header.dataset.PixelData)
+    if found < expected:
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"{name_tag('PixelData')} holds {found} of the {expected} bytes that the header "
+            "promises; fetch the file again",
+        )
+
+
+def _check_codestream(header: Header) -> None:
+    """A compressed frame must have the size that the header says."""
+    dataset, frames = header.dataset, max(header.integer("NumberOfFrames", 1), 1)
+    encoded, _ = attempt(
+        lambda: get_frame(dataset.PixelData, header.frame, number_of_frames=frames)
+    )
+    size = codestream_size(encoded) if encoded else None
+    expected = (header.integer("Rows"), header.integer("Columns"))
+    if size is not None and size != expected:
+        raise header.refuse(
+            RejectReason.INVALID_HEADER,
+            f"the compressed frame is {size[0]} x {size[1]} pixels, but Rows x Columns say "
+            f"{expected[0]} x {expected[1]}",
+        )
+
+
+def _strip_unused_bits(header: Header, array: NDArray[Any]) -> NDArray[Any]:
+    """Only the stored bits, sign-extended (PS3.5 8.1.1): overlays and dirt may fill the others."""
+    allocated, stored = 8 * array.dtype.itemsize, header.integer("BitsStored")
+    if stored == allocated or header.integer("BitsAllocated") == 1:
+        return array
+    high_bit = header.integer("HighBit", stored - 1)
+    if not stored - 1 <= high_bit < allocated:
+        high_bit = stored - 1
+    array = array.astype(array.dtype.newbyteorder("="))
+    array <<= allocated - 1 - high_bit
+    array >>= allocated - stored
+    return array
