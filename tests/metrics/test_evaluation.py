@@ -99,6 +99,15 @@ def test_macro_is_the_mean_with_a_narrower_interval_than_independent_findings_ha
     assert report.macro.auroc.method == "patient bootstrap, 2000 resamples"
 
 
+def test_macro_rests_on_every_finding_whatever_their_order():
+    label, score = two_findings()
+    one = evaluate(label, score, findings=["a", "b"], resamples=300).macro
+    other = evaluate(label.flip(1), score.flip(1), findings=["b", "a"], resamples=300).macro
+    for figure in ("auroc", "average_precision"):
+        limits = [(e.value, e.low, e.high) for e in (getattr(one, figure), getattr(other, figure))]
+        assert limits[0] == pytest.approx(limits[1], abs=1e-12)
+
+
 def test_macro_of_the_same_finding_twice_has_that_findings_interval():
     label, score = two_findings()
     twice = evaluate(label[:, [0, 0]], score[:, [0, 0]], findings=["a", "b"], resamples=500)
