@@ -67,7 +67,11 @@ def nearest_column(name: str, columns: Sequence[str]) -> str:
 
 
 def infer_schema(
-    table: Table, reserved: Sequence[str], findings: Sequence[str] = (), positive: str | None = None
+    table: Table,
+    reserved: Sequence[str],
+    findings: Sequence[str] = (),
+    positive: str | None = None,
+    rows: Sequence[int] | None = None,
 ) -> LabelSchema:
     """Find out what a table's label columns hold.
 
@@ -76,14 +80,16 @@ def infer_schema(
         reserved: columns that cannot be findings.
         findings: label columns; empty takes `label`, else every `label_*`.
         positive: of a column with two values, the one that is the finding.
+        rows: indices of the rows that count; None for all.
 
     Raises:
         ManifestError: an unknown column, no label column, no or only one label in a column, two
             values and no `positive`, cells that are no labels.
     """
     columns = _label_columns(table, reserved, findings)
+    rows = range(len(table.rows)) if rows is None else rows
     if len(columns) == 1:
-        return _single_column(table, columns[0], positive)
+        return _single_column(table, columns[0], positive, rows)
     if positive is not None:
         raise ManifestError(
             f"{table.path}: positive={positive!r} is for one label column with two values, and "
@@ -94,7 +100,7 @@ def infer_schema(
         raise ManifestError(f"{table.path}: two label columns name the same finding: {columns}")
     schema = LabelSchema("multilabel", names, columns)
     for column in columns:
-        if not any(row[column] for row in table.rows):
+        if not any(table.rows[index][column] for index in rows):
             raise ManifestError(f"{table.path}: column {column!r} holds no label at all")
     return schema
 
@@ -122,8 +128,10 @@ def _label_columns(
     return columns
 
 
-def _single_column(table: Table, column: str, positive: str | None) -> LabelSchema:
-    first_row = _first_row_of_each_value(table, column)
+def _single_column(
+    table: Table, column: str, positive: str | None, rows: Sequence[int]
+) -> LabelSchema:
+    first_row = _first_row_of_each_value(table, column, rows)
     values = sorted(
         first_row, key=lambda value: (len(value), value) if value.isdigit() else (0, value)
     )
@@ -161,13 +169,13 @@ def _finding(column: str, positive: str) -> str:
     return positive if _number(positive) is None else f"{column}={positive}"
 
 
-def _first_row_of_each_value(table: Table, column: str) -> dict[str, int]:
+def _first_row_of_each_value(table: Table, column: str, rows: Sequence[int]) -> dict[str, int]:
     """Distinct labels of a column, each with the row where it first stands; refuses non-labels."""
     where = f"{table.path}: column {column!r}"
     first: dict[str, int] = {}
-    for index, row in enumerate(table.rows):
-        if row[column]:
-            first.setdefault(_canonical(row[column]), row_number(index))
+    for index in rows:
+        if cell := table.rows[index][column]:
+            first.setdefault(_canonical(cell), row_number(index))
     if not first:
         raise ManifestError(f"{where} holds no label at all")
     for value, number in first.items():

@@ -151,12 +151,12 @@ def build_manifest(table: Table, schema: LabelSchema, root: Path) -> Manifest:
     group_columns = [column for column in table.columns if column not in used]
     rows = []
     for index, cells in enumerate(table.rows):
-        image, frame = _parse_image(table, index), _parse_frame(table, index)
+        image, frame = _parse_image(table, index), parse_frame(table, index)
         study = cells.get("study_instance_uid", "")
         patient_id = cells.get("patient_id", "") or study or _image_as_patient(image, frame)
         labels = parse_labels(table, schema, index)
         groups = {column: cells[column] for column in group_columns}
-        split = _parse_split(table, index)
+        split = parse_split(table, index)
         rows.append(ManifestRow(image, frame, patient_id, study, split, labels, groups))
     _check_duplicates(table, rows)
     return Manifest(root, tuple(rows), schema, patient_ids_given)
@@ -193,27 +193,37 @@ def _parse_image(table: Table, index: int) -> str:
     return f"{posixpath.normpath(path)}{separator}{member}"
 
 
-def _parse_frame(table: Table, index: int) -> int:
-    cell = table.rows[index].get("frame", "")
+def parse_frame(table: Table, index: int, column: str = "frame") -> int:
+    """Frame of a row; 0 where the cell is empty or the column is not there.
+
+    Raises:
+        ManifestError: not a whole number from 0.
+    """
+    cell = table.rows[index].get(column, "")
     try:
         frame = float(cell or 0)
     except ValueError:
         frame = math.nan
     if not (frame >= 0 and frame.is_integer()):
         raise ManifestError(
-            f"{table.path}: row {row_number(index)}, column 'frame': {cell!r}; accepted are whole "
-            "numbers from 0, and the empty cell for 0"
+            f"{table.path}: row {row_number(index)}, column {column!r}: {cell!r}; accepted are "
+            "whole numbers from 0, and the empty cell for 0"
         )
     return int(frame)
 
 
-def _parse_split(table: Table, index: int) -> Split | None:
-    cell = table.rows[index].get("split", "")
+def parse_split(table: Table, index: int, column: str = "split") -> Split | None:
+    """Split of a row; None where the cell is empty or the column is not there.
+
+    Raises:
+        ManifestError: not the name of a split.
+    """
+    cell = table.rows[index].get(column, "")
     if not cell:
         return None
     if cell.lower() not in SPLIT_NAMES:
         raise ManifestError(
-            f"{table.path}: row {row_number(index)}, column 'split': {cell!r}; accepted are "
+            f"{table.path}: row {row_number(index)}, column {column!r}: {cell!r}; accepted are "
             f"{', '.join(SPLITS)}, and the empty cell to have it assigned"
         )
     return SPLIT_NAMES[cell.lower()]
@@ -283,10 +293,11 @@ def _used_cells(manifest: Manifest, row: ManifestRow, folder: Path | None) -> li
 
 def relative_address(file: Path, folder: Path) -> str:
     """`file` as seen from `folder`, with forward slashes; absolute where there is no way."""
+    file = file.parent.resolve() / file.name
     try:
-        return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+        return Path(os.path.relpath(file, folder.resolve())).as_posix()
     except ValueError:  # another drive
-        return file.resolve().as_posix()
+        return file.as_posix()
 
 
 def _label_cells(schema: LabelSchema, row: ManifestRow) -> list[str]:

@@ -1,0 +1,185 @@
+"""Every image file under a folder, told by content, and every file that is none, with its reason.
+
+An `.npz` in MedMNIST's layout (`train_images`, `train_labels`, `val_images`, ...) brings its own
+labels and splits.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medres.data.manifest import SPLIT_NAMES
+from medres.data.table import Table
+from medres.errors import ManifestError, RejectReason, UnreadableImageError
+from medres.imaging.grayscale import ImageRecord
+from medres.imaging.read import read_record, sniff_format
+
+IMAGES, LABELS = "_images", "_labels"
+Follow = Callable[[Iterable[Path]], Iterable[Path]]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One file, or one array of an `.npz`, with images of which the header could be read.
+
+    Args:
+        name: address relative to the folder.
+        record: of its first frame.
+    """
+
+    name: str
+    record: ImageRecord
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    """A file that is no image to medres.
+
+    Args:
+        file: relative to the folder.
+        reason: one code of `RejectReason`.
+        message: the same in words.
+    """
+
+    file: str
+    reason: RejectReason
+    message: str
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """What a folder holds.
+
+    Args:
+        folder: that the names are relative to.
+        images: sorted by name.
+        rejected: sorted by name.
+        labels: of arrays that bring their own; None where none do.
+    """
+
+    folder: Path
+    images: tuple[ImageFile, ...]
+    rejected: tuple[RejectedFile, ...]
+    labels: Table | None
+
+
+def index_images(
+    source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
+) -> ImageIndex:
+    """Read the header of every file under a folder.
+
+    Hidden files and folders are passed by; links are followed only inside the folder.
+
+    Args:
+        source: a folder, or one image file.
+        leave_out: files that are not images by agreement, such as the label table.
+        follow: wraps the files, for a progress bar.
+
+    Raises:
+        ManifestError: no such folder, an empty one, or none of its files is an image.
+    """
+    if not source.exists():
+        raise ManifestError(f"{source}: no such folder; give one with images, or an .npz file")
+    folder = source if source.is_dir() else source.parent
+    passed_by = {path.resolve() for path in leave_out}
+    files = [source] if source.is_file() else [*_walk(source)]
+    files = [path for path in files if path.resolve() not in passed_by]
+    if not files:
+        raise ManifestError(f"{source}: the folder is empty; give one with images")
+    images: list[ImageFile] = []
+    rejected: list[RejectedFile] = []
+    labels: list[dict[str, str]] = []
+    for path in follow(files):
+        name = path.relative_to(folder).as_posix()
+        try:
+            _check_link(path, folder)
+            found = [*_images_of(path, name)]
+        except UnreadableImageError as error:
+            rejected.append(RejectedFile(name, error.reason, error.message))
+            continue
+        images += found
+        if found[0].record.format == "npz":
+            labels += _own_labels(path, found)
+    if not images:
+        shown = "; ".join(f"{r.file}: {r.message} [{r.reason}]" for r in rejected[:3])
+        raise ManifestError(f"{source}: none of {len(files)} files is an image: {shown}")
+    own = Table(source, tuple(dict.fromkeys(c for row in labels for c in row)), tuple(labels))
+    return ImageIndex(folder, tuple(images), tuple(rejected), own if labels else None)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files in an order that does not depend on the file system."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND, path, "is a link to a place outside the folder; copy the file"
+        )
+
+
+def _images_of(path: Path, name: str) -> Iterator[ImageFile]:
+    if not _is_archive(path):
+        yield ImageFile(name, read_record(path))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = [member.removesuffix(".npy") for member in archive.namelist()]
+    pictures = [member for member in members if not member.endswith(LABELS)]
+    if not pictures:
+        raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
+    for member in pictures:
+        yield ImageFile(f"{name}::{member}", read_record(f"{path}::{member}"))
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether it is an npz, whose arrays are addressed one by one (an npy is one array)."""
+    try:
+        return sniff_format(path) == "npz" and zipfile.is_zipfile(path)
+    except OSError:
+        return False  # read_record says why
+
+
+def _own_labels(path: Path, images: Iterable[ImageFile]) -> Iterator[dict[str, str]]:
+    """One label row an item of each array that has labels beside it; the split is in its name."""
+    if not _is_archive(path):
+        return
+    with np.load(path, allow_pickle=False) as archive:
+        for image in images:
+            part = image.name.rpartition("::")[2].removesuffix(IMAGES)
+            if f"{part}{LABELS}" not in archive.files:
+                continue
+            labels = _label_array(path, f"{part}{LABELS}", archive[f"{part}{LABELS}"])
+            if len(labels) != image.record.number_of_frames:
+                raise ManifestError(
+                    f"{path}: {len(labels)} {part}{LABELS} for {image.record.number_of_frames} "
+                    f"images; one row an image is expected"
+                )
+            count = labels.shape[1]
+            columns = ["label"] if count == 1 else [f"label_{index}" for index in range(count)]
+            for frame, values in enumerate(labels):
+                yield {
+                    "image": image.name,
+                    "frame": str(frame),
+                    "split": SPLIT_NAMES.get(part, ""),
+                    **{column: str(int(v)) for column, v in zip(columns, values, strict=True)},
+                }
+
+
+def _label_array(path: Path, name: str, labels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(N, K) integers."""
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "bui":
+        raise ManifestError(
+            f"{path}: {name} has shape {labels.shape} and type {labels.dtype}; whole numbers of "
+            "shape (N,), (N, 1) or, for several findings, (N, K) are expected"
+        )
+    return labels.reshape(len(labels), -1)
