@@ -31,7 +31,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
 PREFIX = re.compile(r"^(?:(?:module|_orig_mod|model|network|backbone)\.)+")
 # As torch.hub writes it. Eight digits without a letter are more likely a date.
 DIGEST_IN_NAME = re.compile(r"-(?=[0-9a-f]*[a-f])([0-9a-f]{8,64})\.")
-BLOCKS = {
+BLOCKS: Mapping[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
@@ -92,14 +92,14 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
         source, description = path.name, f"weights from {path.name}"
     digest = _checked_digest(path)
     left_out = _load_state(network, _read_state(path), path.name)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if left_out:
         notes = (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
     return WeightsRecord(source, description, True, digest, left_out, notes)
 
 
 def _imagenet_file(depth: int) -> Path:
-    """torchvision's file in torch.hub's folder, downloaded where it is not there yet."""
+    """The pinned member's file in torch.hub's folder, downloaded where it is not there yet."""
     member = torchvision.models.get_model_weights(f"resnet{depth}")[IMAGENET_MEMBER]
     url: str = member.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
@@ -175,11 +175,7 @@ def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -
     own = {PREFIX.sub("", key): key for key in network.state_dict()}
     expected = {short: network.state_dict()[key] for short, key in own.items()}
     state = _convert_stem(dict(state), expected, name)
-    if any(state[n].shape != expected[n].shape if n in state else True for n in HEAD):
-        fits = all(n not in state or state[n].shape[1:] == expected[n].shape[1:] for n in HEAD)
-        left_out = HEAD if fits else ()
-    else:
-        left_out = ()
+    left_out = _head_left_out(state, expected)
     for short in left_out:
         state[short] = expected[short]
     for short, tensor in expected.items():  # absent from files written before PyTorch 0.4.1
@@ -188,6 +184,18 @@ def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -
     _check_fit(network, state, expected, name)
     network.load_state_dict({own[short]: tensor for short, tensor in state.items()})
     return left_out
+
+
+def _head_left_out(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The head's tensors, where the file has no head or one of another number of outputs.
+
+    One that takes another number of features is another network's, for `_check_fit` to refuse.
+    """
+    weight, bias = (state.get(name) for name in HEAD)
+    if weight is not None and weight.shape[1:] != expected[HEAD[0]].shape[1:]:
+        return ()
+    same = weight is not None and weight.shape == expected[HEAD[0]].shape and bias is not None
+    return () if same else HEAD
 
 
 def _convert_stem(
