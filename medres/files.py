@@ -13,10 +13,11 @@ from typing import Any
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the same folder, and move it to `path` if the block succeeds.
 
-    A process killed in between leaves the old file, or none.
+    A process killed in between leaves the old file, or none. A private file is readable by its
+    owner alone, from its first byte.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
@@ -28,15 +29,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o600 if private else 0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    with written_whole(path) as temporary:
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write UTF-8 text, whole or not at all; private for the owner alone."""
+    with written_whole(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -33,9 +33,16 @@ IMAGE = CommonKeys.IMAGE.value
 
 def preprocessing_steps(preprocessing: Preprocessing) -> list[Transform]:
     """The deterministic steps: load, fit the geometry, normalise. Addresses in, (1, S, S) out."""
-    statistics = preprocessing.statistics
     return [
         LoadGrayscaled(IMAGE, intensity=preprocessing.intensity),
+        *fitting_steps(preprocessing),
+    ]
+
+
+def fitting_steps(preprocessing: Preprocessing) -> list[Transform]:
+    """The same without loading: (1, H, W) in the preprocessing's intensity in, (1, S, S) out."""
+    statistics = preprocessing.statistics
+    return [
         FitGeometryd(IMAGE, preprocessing.size, preprocessing.geometry, pad_value=statistics.low),
         NormalizeGrayscaled(
             IMAGE, statistics.low, statistics.high, statistics.mean, statistics.std
@@ -89,6 +96,11 @@ def augmentation_steps(augmentation: AugmentationConfig, size: int) -> list[Tran
 def build_evaluation_chain(preprocessing: Preprocessing) -> Compose:
     """Items `{"image": address, "frame": index}` to (1, S, S) float32, without randomness."""
     return Compose([*preprocessing_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
+
+
+def build_fitting_chain(preprocessing: Preprocessing) -> Compose:
+    """The evaluation chain for images that are read already."""
+    return Compose([*fitting_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
 
 
 def build_train_chain(preprocessing: Preprocessing, augmentation: AugmentationConfig) -> Compose:

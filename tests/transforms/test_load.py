@@ -1,0 +1,122 @@
+"""LoadGrayscaled in a chain, and the same radiograph as JPEG and as DICOM."""
+
+import csv
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from medres.config import AugmentationConfig
+from medres.data.normalization import IntensityStatistics
+from medres.errors import UnreadableImageError
+from medres.transforms.chains import build_evaluation_chain, build_train_chain
+from medres.transforms.load import LoadGrayscaled
+from medres.transforms.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(
+    "display", 128, "pad", IntensityStatistics(0.02, 0.95, 0.5, 0.25, (0.1, 99.9), 1, 1, 1)
+)
+
+
+def write_radiograph(
+    path: Path, pixels: np.ndarray, photometric: str, syntax: str = ExplicitVRLittleEndian
+) -> None:
+    """A minimal CR file whose display equals the 8-bit `pixels` / 255."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.Modality = "CR"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel = 1
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PhotometricInterpretation = photometric
+    dataset.WindowCenter, dataset.WindowWidth = 128, 256
+    stored = 255 - pixels if photometric == "MONOCHROME1" else pixels
+    dataset.PixelData = np.ascontiguousarray(stored, dtype=np.uint8).tobytes()
+    if len(dataset.PixelData) % 2:
+        dataset.PixelData += b"\0"
+    if syntax != ExplicitVRLittleEndian:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_radiograph_as_jpeg_and_as_dicom_is_one_network_input(
+    test_data: Path, tmp_path: Path, photometric: str, syntax: str
+) -> None:
+    folder = test_data / "data" / "kermany_chest"
+    with (folder / "labels.csv").open() as stream:
+        files = [row["file"] for row in csv.DictReader(stream)][:600:100]
+    chain = build_evaluation_chain(PREPROCESSING)
+    for number, file in enumerate(files):
+        with Image.open(folder / file) as picture:
+            pixels = np.asarray(picture.convert("L"))
+        wrapped = tmp_path / f"{number}.dcm"
+        write_radiograph(wrapped, pixels, photometric, syntax)
+        jpeg = chain({"image": str(folder / file)})["image"]
+        dicom = chain({"image": str(wrapped)})["image"]
+        assert jpeg.shape == (1, 128, 128)
+        assert (jpeg - dicom).abs().max() <= 1e-6
+
+
+def test_load_gives_rows_before_columns_with_spacing_and_record(tmp_path: Path) -> None:
+    pixels = np.arange(15, dtype=np.uint8).reshape(3, 5) * 10
+    write_radiograph(tmp_path / "a.dcm", pixels, "MONOCHROME2")
+    image = LoadGrayscaled("image")({"image": str(tmp_path / "a.dcm")})["image"]
+    assert isinstance(image, MetaTensor)
+    assert image.dtype == torch.float32
+    assert np.allclose(image.numpy()[0], pixels / 255, atol=1e-7)
+    assert image.meta["medres"]["modality"] == "CR"
+    assert image.meta["filename_or_obj"] == str(tmp_path / "a.dcm")
+
+
+def test_load_takes_the_frame_of_the_item(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.array([[[0, 255]], [[255, 0]]], dtype=np.uint8))
+    item = {"image": f"{tmp_path / 'x.npz'}::a", "frame": 1}
+    assert LoadGrayscaled("image")(item)["image"].tolist() == [[[1.0, 0.0]]]
+
+
+def test_load_says_where_and_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_text("not an image")
+    with pytest.raises(UnreadableImageError, match=r"a\.dcm: .*\[not_dicom\]"):
+        LoadGrayscaled("image")({"image": str(tmp_path / "a.dcm")})
+
+
+def test_chains_pickle_and_augment_by_seed_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30), np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    everything = AugmentationConfig(
+        flip_probability=0.5, gamma=0.3, noise=0.1, blur=1.0, erase=0.3, contrast=0.2
+    )
+    chain = pickle.loads(pickle.dumps(build_train_chain(PREPROCESSING, everything)))
+    assert isinstance(chain, Compose)
+    item = {"image": str(tmp_path / "a.png")}
+    first, second, other = (
+        chain.set_random_state(seed=seed)(dict(item))["image"] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert first.shape == (1, 128, 128)
+    assert not isinstance(first, MetaTensor)
+
+
+def test_no_augmentation_is_the_evaluation_chain(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(200, dtype=np.uint8).reshape(20, 10)).save(tmp_path / "a.png")
+    nothing = AugmentationConfig(rotate_degrees=0, translate=0, scale=0, contrast=0, brightness=0)
+    item = {"image": str(tmp_path / "a.png")}
+    train = build_train_chain(PREPROCESSING, nothing)(dict(item))["image"]
+    assert torch.equal(train, build_evaluation_chain(PREPROCESSING)(dict(item))["image"])
