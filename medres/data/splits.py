@@ -91,10 +91,11 @@ def assign_splits(
     if min(fractions) <= 0 or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise ConfigError(f"fractions: {fractions}; give three positive ones that add up to 1")
     _check_patients(manifest)
-    given = _given_splits(manifest)
+    given = {row.patient_id: row.split for row in manifest.rows if row.split is not None}
     pool, wanted = _to_assign(manifest, given)
     if not wanted:
         return _with_splits(manifest, given)
+    _check_studies(manifest)
     shares = {split: fractions[SPLITS.index(split)] for split in wanted}
     total = sum(shares.values())
     shares = {split: share / total for split, share in shares.items()}
@@ -104,8 +105,19 @@ def assign_splits(
     return _with_splits(manifest, {**given, **assigned})
 
 
-def _given_splits(manifest: Manifest) -> dict[str, Split]:
-    return {row.patient_id: row.split for row in manifest.rows if row.split is not None}
+def _check_studies(manifest: Manifest) -> None:
+    """A study of two patients could be split; one of the ids is wrong."""
+    rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, row in enumerate(manifest.rows):
+        if row.study_instance_uid:
+            rows[row.study_instance_uid][row.patient_id].append(index)
+    for patients in rows.values():
+        if len(patients) > 1:
+            raise ManifestError(
+                "a study has images of two patients: "
+                f"{format_rows(i for indices in patients.values() for i in indices)}; give its "
+                "images one patient_id"
+            )
 
 
 def _to_assign(manifest: Manifest, given: Mapping[str, Split]) -> tuple[set[str], list[Split]]:
