@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     options = vars(parser.parse_args(argv))
     config = EvaluateConfig(**{**options, "where": tuple(options["where"])})
-    return exit_status(PROGRAM, lambda: run(config) and 0)
+    return exit_status(PROGRAM, lambda: run(config))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from medres.bundle.directory import write_bundle, write_weights
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
 from medres.config import RunConfig, config_as_json, format_config
-from medres.data.manifest import write_manifest
+from medres.data.manifest import Split, write_manifest
 from medres.files import file_digest, write_json, write_text
 from medres.metrics.operating_point import Threshold
 from medres.provenance import collect_provenance
@@ -54,7 +55,7 @@ def record_inputs(config: RunConfig, data: TrainingData) -> None:
 
 
 def score_split(
-    trained: FineTuned, data: TrainingData, split: str, config: RunConfig
+    trained: FineTuned, data: TrainingData, split: Split, config: RunConfig
 ) -> ImageScores:
     """Score one split with the best epoch's weights, and write its predictions."""
     predictor = Predictor(
@@ -105,6 +106,15 @@ def _seen(data: TrainingData) -> SeenCases:
     return SeenCases.of(patients, (data.survey.digests[row.image, row.frame] for row in rows))
 
 
+def _shareable(config: RunConfig) -> dict[str, Any]:
+    """The configuration without folders, whose names may tell of a site or a patient."""
+    values = config_as_json(config)
+    for place, key in ((values, "out"), (values["data"], "manifest"), (values["model"], "weights")):
+        if place[key] is not None:
+            place[key] = Path(place[key]).name
+    return values
+
+
 def describe_run(
     config: RunConfig, data: TrainingData, trained: FineTuned, record: ModelRecord
 ) -> dict[str, Any]:
@@ -130,5 +140,5 @@ def describe_run(
             "schedule": trained.schedule.as_table(),
         },
         "notes": list(record.training["notes"]),
-        "provenance": {**record.provenance, "config": config_as_json(config)},
+        "provenance": {**record.provenance, "config": _shareable(config)},
     }

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from medres.errors import MedresError
 
 
-def exit_status(program: str, action: Callable[[], int | None]) -> int:
+def exit_status(program: str, action: Callable[[], object]) -> int:
     """Run a program's action and turn what medres raises into a message and a status.
 
     Returns:
-        What the action returns, 0 for None; 2 for an error that the user can mend; 130 after
+        The status that the action returns, 0 where it returns none; 2 for an error that the user can mend; 130 after
         Ctrl-C.
     """
     try:
-        return action() or 0
+        status = action()
+        return status if isinstance(status, int) else 0
     except MedresError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2

@@ -129,4 +129,3 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     table.writerow(header)
     table.writerows(rows)
     return stream.getvalue()
-

@@ -42,7 +42,12 @@ class WeightAverage:
         self.average.update_parameters(self.network)
 
     @torch.no_grad()
-    def _blend(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def _blend(
+        self,
+        averaged: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        count: Tensor | int,
+    ) -> None:
         steps = int(count)
         weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
         for mean, value in zip(averaged, current, strict=True):

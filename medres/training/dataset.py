@@ -53,7 +53,7 @@ class _Seeded:
         return super()._transform(index)  # type: ignore[misc]
 
 
-class SeededDataset(_Seeded, Dataset):  # type: ignore[misc]
+class SeededDataset(_Seeded, Dataset):
     """MONAI's `Dataset`, reading each image anew; see the module."""
 
     def __init__(self, items: Sequence[dict[str, Any]], transform: Compose, seed: int) -> None:
@@ -61,7 +61,7 @@ class SeededDataset(_Seeded, Dataset):  # type: ignore[misc]
         super().__init__(items, transform)
 
 
-class SeededCacheDataset(_Seeded, CacheDataset):  # type: ignore[misc]
+class SeededCacheDataset(_Seeded, CacheDataset):
     """MONAI's `CacheDataset`, holding what precedes the first random step; see the module."""
 
     def __init__(

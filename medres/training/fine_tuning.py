@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,7 +102,7 @@ def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> Fi
             f"training.batch_size: {resolved.batch_size} is more than the {len(train_rows)} "
             "training images; give a smaller batch or more images"
         )
-    schedule = _build_schedule(config, resolved, steps)
+    schedule = _build_schedule(config, resolved, steps, trained=weights.trained)
     precision = resolve_precision(config.training.precision, device)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
@@ -117,7 +118,9 @@ def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> Fi
     return FineTuned(network, weights, schedule, resolved, result, device, precision, notes)
 
 
-def _build_schedule(config: RunConfig, resolved: ResolvedPreset, steps: int) -> Schedule:
+def _build_schedule(
+    config: RunConfig, resolved: ResolvedPreset, steps: int, *, trained: bool
+) -> Schedule:
     training = config.training
     return build_schedule(
         resolved.preset,
@@ -128,6 +131,7 @@ def _build_schedule(config: RunConfig, resolved: ResolvedPreset, steps: int) -> 
         frozen_epochs=training.frozen_epochs,
         batch_norm=resolved.batch_norm,
         stem=config.model.stem,
+        weights_are_trained=trained,
     )
 
 
@@ -140,14 +144,14 @@ def _build_loaders(
         build_train_chain(preprocessing, training.augmentation),
         seed=config.seed,
         cache=training.cache,
-        progress=show,
+        progress=show and sys.stderr.isatty(),
     )
     validation = build_dataset(
         as_items(manifest, manifest.split("validation")),
         build_evaluation_chain(preprocessing),
         seed=config.seed,
         cache=training.cache,
-        progress=show,
+        progress=show and sys.stderr.isatty(),
     )
     sampler = EpochSampler(len(train), config.seed)
     return (

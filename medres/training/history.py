@@ -57,7 +57,7 @@ class TensorBoardLog:
     def __init__(self, folder: Path, first_epoch: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer: SummaryWriter = SummaryWriter(str(folder), purge_step=first_epoch)  # type: ignore[no-untyped-call]
+        self.writer: SummaryWriter = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def add(self, record: EpochRecord) -> None:
         """Write one epoch."""
@@ -70,12 +70,12 @@ class TensorBoardLog:
         }
         for name, value in values.items():
             if value is not None:
-                self.writer.add_scalar(name, value, record.epoch)  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(name, value, record.epoch)
+        self.writer.flush()
 
     def close(self) -> None:
         """Finish the event file."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
 
 class TrainingProgress:

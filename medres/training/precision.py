@@ -58,7 +58,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     return "fp32"
 
 
-class AutocastInferer(SimpleInferer):  # type: ignore[misc]
+class AutocastInferer(SimpleInferer):
     """MONAI's `SimpleInferer` under bf16 autocast, on any device; logits come out in float32.
 
     MONAI's own `amp=True` reaches CUDA alone.

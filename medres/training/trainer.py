@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from medres.errors import ConfigError, UndefinedMetricError
 from medres.metrics.ranking import auroc
+from medres.models.resnet import GrayscaleResNet
 from medres.training.average import WeightAverage
 from medres.training.checkpoint import load_checkpoint, save_checkpoint
 from medres.training.history import EpochRecord, TensorBoardLog, TrainingProgress, write_history
@@ -116,7 +117,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: GrayscaleResNet,
         train_loader: DataLoader,
         validation_loader: DataLoader,
         plan: TrainingPlan,
@@ -138,7 +139,7 @@ class TrainingRun:
             plan.kind, class_weights=weights, label_smoothing=plan.label_smoothing
         ).to(device)
         self.average = WeightAverage(network, plan.ema_decay) if plan.ema_decay else None
-        self.judged = self.average.averaged_network if self.average else network
+        self.judged: nn.Module = self.average.averaged_network if self.average else network
         self.display = TrainingProgress(batch_size, show=show)
         self.progress = _Progress()
         self.events: TensorBoardLog | None = None

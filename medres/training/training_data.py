@@ -12,6 +12,7 @@ from medres.data.leakage import check_leakage
 from medres.data.manifest import (
     Manifest,
     ManifestRow,
+    Split,
     check_classes,
     check_files,
     read_manifest,
@@ -48,7 +49,7 @@ class TrainingData:
         return {name: count_cases(self.manifest, self.manifest.split(name)) for name in SPLITS}
 
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def count_cases(manifest: Manifest, rows: Iterable[ManifestRow]) -> dict[str, Any]:

@@ -30,14 +30,16 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
     """Resample (1, H, W) to (1, height, width): bilinear, antialiased where it shrinks."""
     if tuple(image.shape[1:]) == (height, width):
         return image
-    return functional.interpolate(
+    resized: Tensor = functional.interpolate(
         image[None], (height, width), mode="bilinear", antialias=True, align_corners=False
-    )[0]
+    )
+    return resized[0]
 
 
 def fit_square(image: Tensor, size: int, geometry: Geometry, pad_value: float) -> Tensor:
     """Resize (1, H, W), then pad or crop about the centre to (1, size, size)."""
-    resized = resize(image, *resized_shape(*image.shape[1:], size, geometry))
+    height, width = image.shape[1:]
+    resized = resize(image, *resized_shape(height, width, size, geometry))
     return _place(resized, size, pad_value)
 
 
@@ -100,7 +102,8 @@ class FitGeometryd(MapTransform, InvertibleTransform):
             transform_info=self.get_transform_info(),
             lazy=False,
         )
-        return MetaTensor(fitted).copy_meta_from(meta)
+        tracked: MetaTensor = MetaTensor(fitted).copy_meta_from(meta)
+        return tracked
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Bring squares back to the image's own rows and columns; cropped parts stay `pad_value`.

@@ -127,7 +127,8 @@ def fit_histogram(
     for row in rows:
         image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
         tensor = as_meta_tensor(image).as_tensor()
-        shape = resized_shape(*tensor.shape[1:], size, geometry)
+        height, width = tensor.shape[1:]
+        shape = resized_shape(height, width, size, geometry)
         padding = None
         if image.padding is not None and image.padding.any():
             share = torch.from_numpy(image.padding.astype(np.float32))[None]
