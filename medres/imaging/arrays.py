@@ -131,11 +131,13 @@ def _load_array(path: Path, member: str, version: tuple[int, int]) -> NDArray[An
     `version` is part of the cache's key only: a file that has changed is loaded again.
     """
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _without_member(path, member, loaded)
-        with loaded as archive:
-            array = archive[_member_name(path, member, archive.files)]
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                return _without_member(path, member, array)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                array = archive[_member_name(path, member, archive.files)]
     except UnreadableImageError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:

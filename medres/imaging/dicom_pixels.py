@@ -32,11 +32,11 @@ def decode_frame(header: Header) -> NDArray[Any]:
     """
     dataset = header.dataset
     syntax = _transfer_syntax(header)
+    decoder = _decoder(header, syntax)
     native = not syntax.is_encapsulated
     if native:
         _check_length(header)
-    decoder = _decoder(header, syntax)
-    if not native:
+    else:
         _check_codestream(header)
     options: dict[str, Any] = {"allow_excess_frames": False}
     if native or syntax == RLELossless:

@@ -36,6 +36,7 @@ from medres.imaging.grayscale import (
     render,
 )
 
+HEADER_BYTES = 352
 # World axes (0 right, 1 anterior, 2 superior) that a plane's slices, rows and columns run along.
 PLANES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 
@@ -97,19 +98,16 @@ def _open_volume(path: Path) -> Generator[Any, None, None]:
         file.seek(0)
         stream = cast(IOBase, gzip.GzipFile(fileobj=file) if compressed else file)
         try:
-            head = stream.read(4)
+            head = stream.read(HEADER_BYTES)
             stream.seek(0)
-            second = int.from_bytes(head, "little") == 540 or int.from_bytes(head, "big") == 540
-            kind = nib.Nifti2Image if second else nib.Nifti1Image
-            yield kind.from_stream(stream)
+            yield _volume_class(path, head).from_stream(stream)
         except UnreadableImageError:
             raise
         except (HeaderDataError, ImageFileError) as error:
             raise UnreadableImageError(
                 RejectReason.INVALID_HEADER,
                 path,
-                "the NIfTI header contradicts itself, or its voxels lie in another file; "
-                "save a single .nii or .nii.gz",
+                "the NIfTI header contradicts itself; save the volume again",
             ) from error
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise UnreadableImageError(
@@ -117,6 +115,17 @@ def _open_volume(path: Path) -> Generator[Any, None, None]:
                 path,
                 "holds fewer voxels than its header promises; fetch the file again",
             ) from error
+
+
+def _volume_class(path: Path, head: bytes) -> Any:
+    """The class of image by the magic of its version; a pair's header holds no voxels."""
+    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER,
+            path,
+            "is the header of a pair, whose voxels lie in another file; save a single .nii",
+        )
+    return nib.Nifti2Image if head[4:8] == b"n+2\0" else nib.Nifti1Image
 
 
 def _plane(path: Path, volume: Any, plane: str) -> _Plane:

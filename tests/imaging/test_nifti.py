@@ -1,0 +1,199 @@
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.read import count_frames, read_grayscale, read_record
+
+# World axes that slices, rows and columns run along; rows and columns run against them.
+PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}
+RAS = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+
+
+def write_nifti(path, array, affine=None, kind=nib.Nifti1Image, **header):
+    image = kind(array, np.eye(4) if affine is None else affine)
+    for name, value in header.items():
+        image.header[name] = value
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("plane", "expected"),
+    [
+        # RAS[x, y, z] = 12 x + 4 y + z; rows anterior or superior first, columns right first.
+        ("axial", [[21, 9], [17, 5], [13, 1]]),
+        ("coronal", [[19, 7], [18, 6], [17, 5], [16, 4]]),
+        ("sagittal", [[23, 19, 15], [22, 18, 14], [21, 17, 13], [20, 16, 12]]),
+    ],
+)
+def test_plane_is_shown_in_the_radiological_convention(tmp_path, plane, expected):
+    path = write_nifti(tmp_path / "a.nii", RAS, np.diag([1.0, 2, 3, 1]))
+    image = read_grayscale(f"{path}::{plane}", 1)
+    assert image.pixels.tolist() == expected
+    assert image.record.number_of_frames == RAS.shape[PLANES[plane]]
+    spacing = {"axial": (2, 1), "coronal": (3, 1), "sagittal": (3, 2)}[plane]
+    assert image.record.pixel_spacing_mm == spacing
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1), (-1, -1, -1), (1, -1, 1)])
+@pytest.mark.parametrize("plane", PLANES)
+def test_order_and_direction_of_the_stored_axes_do_not_matter(tmp_path, axes, flips, plane):
+    stored = RAS.transpose(axes)
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for axis, (world, flip) in enumerate(zip(axes, flips, strict=True)):
+        affine[world, axis] = flip
+        if flip < 0:
+            stored = np.flip(stored, axis)
+    straight = write_nifti(tmp_path / "straight.nii", RAS)
+    turned = write_nifti(tmp_path / "turned.nii.gz", stored, affine)
+    for frame in (0, RAS.shape[PLANES[plane]] - 1):
+        np.testing.assert_array_equal(
+            read_grayscale(f"{turned}::{plane}", frame).pixels,
+            read_grayscale(f"{straight}::{plane}", frame).pixels,
+        )
+
+
+def test_axial_is_the_plane_where_none_is_named(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    assert read_grayscale(path, 3).record == read_grayscale(f"{path}::axial", 3).record
+    assert count_frames(path) == 4
+    assert count_frames(f"{path}::sagittal") == 2
+
+
+def test_series_of_volumes_gives_its_first(tmp_path):
+    series = np.stack([RAS, RAS + 100], axis=-1)
+    path = write_nifti(tmp_path / "a.nii", series)
+    plain = write_nifti(tmp_path / "b.nii", RAS)
+    np.testing.assert_array_equal(read_grayscale(path, 2).pixels, read_grayscale(plain, 2).pixels)
+    assert count_frames(path) == 4
+
+
+def test_picture_in_two_dimensions_is_one_slice(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS[:, :, 0])
+    assert read_grayscale(path).pixels.tolist() == [[20, 8], [16, 4], [12, 0]]
+    assert count_frames(path) == 1
+
+
+def test_name_of_the_file_does_not_matter(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS, kind=nib.Nifti2Image)
+    plain = tmp_path / "volume"
+    plain.write_bytes(path.read_bytes())
+    packed = tmp_path / "packed"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for other in (plain, packed):
+        np.testing.assert_array_equal(read_grayscale(other).pixels, read_grayscale(path).pixels)
+
+
+def test_slope_and_intercept_are_applied(tmp_path):
+    image = nib.Nifti1Image(RAS, np.eye(4))
+    image.header.set_slope_inter(0.5, -10)
+    path = tmp_path / "a.nii"
+    nib.save(image, path)
+    content = read_grayscale(path)
+    stored = nib.load(path).get_fdata()
+    assert content.pixels[0, 0] == np.float32(stored[1, 2, 0])
+    assert content.record.voi == "none: scaled values"
+
+
+def test_voxels_that_are_no_number_are_padding(tmp_path):
+    array = np.ones((2, 2, 1), np.float32)
+    array[0, 0, 0], array[1, 1, 0] = np.nan, np.inf
+    image = read_grayscale(write_nifti(tmp_path / "a.nii", array))
+    assert image.pixels.tolist() == [[0, 1], [1, 0]]
+    assert image.padding.tolist() == [[True, False], [False, True]]
+
+
+def test_display_takes_cal_min_and_cal_max(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS, cal_min=4, cal_max=12)
+    image = read_grayscale(path, intensity="display")
+    assert image.pixels.tolist() == [[1, 0.5], [1, 0], [1, 0]]
+    assert image.record.voi == "cal_min 4 to cal_max 12"
+
+
+def test_display_of_integers_takes_their_full_range(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", np.array([[[0]], [[51]]], np.uint8))
+    image = read_grayscale(path, intensity="display")
+    np.testing.assert_allclose(image.pixels, [[0.2, 0]], atol=1e-7)
+    assert image.record.voi == "full range of the integers"
+
+
+def refused(path, reason, message, **options):
+    with pytest.raises(UnreadableImageError, match=message) as caught:
+        read_grayscale(path, **options)
+    assert caught.value.reason is reason
+
+
+def test_what_cannot_be_shown_is_refused_with_its_reason(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    refused(f"{path}::oblique", RejectReason.NOT_FOUND, "no plane 'oblique'; axial, coronal")
+    refused(path, RejectReason.FRAME_OUT_OF_RANGE, "slice 4 asked .* has 4, counted", frame=4)
+    refused(path, RejectReason.FRAME_OUT_OF_RANGE, "slice -1 asked", frame=-1)
+    floats = write_nifti(tmp_path / "f.nii", RAS.astype(np.float32))
+    message = "float voxels without cal_min and cal_max"
+    refused(floats, RejectReason.INVALID_HEADER, message, intensity="display")
+    complex_ = write_nifti(tmp_path / "c.nii", RAS.astype(np.complex64))
+    refused(complex_, RejectReason.UNSUPPORTED_PHOTOMETRIC, "voxels of type complex64")
+    rgb = np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    refused(
+        write_nifti(tmp_path / "rgb.nii", rgb),
+        RejectReason.UNSUPPORTED_PHOTOMETRIC,
+        "real numbers are read",
+    )
+
+
+def test_singular_affine_is_refused(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    content = bytearray(path.read_bytes())
+    content[252:256] = (0).to_bytes(2, "little") + (1).to_bytes(2, "little")  # sform, alone
+    content[280:328] = bytes(48)
+    path.write_bytes(content)
+    refused(path, RejectReason.INVALID_HEADER, "the affine is singular")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_truncated_volume_never_gives_a_picture(tmp_path, name):
+    rng = np.random.default_rng(0)
+    path = write_nifti(tmp_path / name, rng.integers(0, 999, (8, 8, 8), dtype=np.int16))
+    content = path.read_bytes()
+    cut = tmp_path / "cut"
+    for share in (0.6, 0.9, 0.99):
+        cut.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(UnreadableImageError) as caught:
+            read_grayscale(cut, 7)
+        assert caught.value.reason in (RejectReason.TRUNCATED, RejectReason.UNKNOWN_FORMAT)
+    assert "fewer voxels than its header promises" in caught.value.message
+
+
+def test_header_of_a_pair_is_refused(tmp_path):
+    nib.save(nib.Nifti1Pair(RAS, np.eye(4)), tmp_path / "a.img")
+    refused(tmp_path / "a.hdr", RejectReason.INVALID_HEADER, "voxels lie in another file")
+
+
+def test_real_volumes_agree_with_nibabels_canonical_orientation(test_data):
+    for path in sorted((test_data / "data/nifti").glob("*.nii*")):
+        canonical = nib.as_closest_canonical(nib.load(path))
+        volume = np.asanyarray(canonical.dataobj)
+        volume = volume.reshape(*volume.shape[:3], -1)[..., 0]
+        zooms = canonical.header.get_zooms()
+        for plane, axis in PLANES.items():
+            rows, columns = {0: (2, 1), 1: (2, 0), 2: (1, 0)}[axis]
+            for frame in (0, volume.shape[axis] // 2, volume.shape[axis] - 1):
+                image = read_grayscale(f"{path}::{plane}", frame)
+                expected = np.take(volume, frame, axis=axis).T[::-1, ::-1]
+                np.testing.assert_array_equal(image.pixels, expected.astype(np.float32))
+                spacing = pytest.approx((zooms[rows], zooms[columns]))
+                assert image.record.pixel_spacing_mm == spacing
+                assert image.record == read_record(f"{path}::{plane}", frame)
+
+
+def test_header_that_contradicts_itself_is_refused(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    content = bytearray(path.read_bytes())
+    content[70:72] = (3).to_bytes(2, "little")  # no such data type
+    path.write_bytes(content)
+    refused(path, RejectReason.INVALID_HEADER, "the NIfTI header contradicts itself")
