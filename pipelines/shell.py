@@ -12,8 +12,8 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
     """Run a program's action and turn what medres raises into a message and a status.
 
     Returns:
-        The status that the action returns, 0 where it returns none; 2 for an error that the user can mend; 130 after
-        Ctrl-C.
+        The status that the action returns, 0 where it returns none; 2 for an error that the user
+        can mend; 130 after Ctrl-C.
     """
     try:
         status = action()

@@ -50,3 +50,11 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: skipped without need: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of a tiny labelled data set of pictures."""
+    from pictures import write_pictures
+
+    return write_pictures(tmp_path_factory.mktemp("pictures"))

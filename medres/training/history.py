@@ -14,8 +14,12 @@ from ignite.engine import Engine, Events
 from medres.files import write_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
     from tqdm import tqdm
+
+SHOW_EVERY = 8
+"""Steps between two readings of the loss for the bar."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class TrainingProgress:
     def __init__(self, batch_size: int, *, show: bool = True) -> None:
         self.batch_size = batch_size
         self.show = show
-        self.loss_sum = 0.0
+        self.loss_sum: Tensor | float = 0.0
         self.steps = 0
         self.started = time.perf_counter()
         self.seconds = 0.0
@@ -124,21 +128,23 @@ class TrainingProgress:
             self._bar.set_description(f"epoch {engine.state.epoch}/{engine.state.max_epochs}")
 
     def _step(self, engine: Engine) -> None:
-        self.loss_sum += float(engine.state.output["loss"])
+        # A tensor: reading it every step would make a GPU wait.
+        self.loss_sum = self.loss_sum + engine.state.output["loss"].detach()
         self.steps += 1
         self.seconds = time.perf_counter() - self.started
-        if self._bar is not None:
+        if self._bar is not None and (self.steps % SHOW_EVERY == 0 or self.steps == 1):
             rate = max(group["lr"] for group in engine.optimizer.param_groups)
             self._bar.set_postfix_str(
                 f"loss {self.mean_loss:.3f}, lr {rate:.1e}, {self.images_per_second:.0f} images/s",
                 refresh=False,
             )
+        if self._bar is not None:
             self._bar.update()
 
     @property
     def mean_loss(self) -> float:
         """Mean training loss of the epoch so far."""
-        return self.loss_sum / max(1, self.steps)
+        return float(self.loss_sum) / max(1, self.steps)
 
     @property
     def images_per_second(self) -> float:

@@ -123,7 +123,7 @@ class FitGeometryd(MapTransform, InvertibleTransform):
         top, left = _offsets(rows, columns, self.size)
         borders = (-left, left + columns - self.size, -top, top + rows - self.size)
         plain = functional.pad(image.as_tensor(), borders, value=self.pad_value)
-        undone = MetaTensor(resize(plain, height, width)).copy_meta_from(image)
+        undone: MetaTensor = MetaTensor(resize(plain, height, width)).copy_meta_from(image)
         step = _index_affine((height, width), self.size, self.geometry).to(image.affine)
         undone.affine = image.affine @ torch.linalg.inv(step)
         return undone
