@@ -96,7 +96,7 @@ def join(parts: Sequence[Ellipsoids]) -> Ellipsoids:
 
 
 def rotation(axis: int, degrees: float) -> Floats:
-    """Rotation matrix about x (0), y (1) or z (2); positive turns the next axis to the one after."""
+    """Rotation matrix about x (0), y (1) or z (2), right-handed."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     matrix = np.eye(3)
     i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -165,14 +165,8 @@ class ConeBeam:
             self.corner[i] - self.source[i] + u * self.along_row[i] + v * self.along_column[i]
             for i in range(3)
         ]
-        return np.sqrt(ends[0] ** 2 + ends[1] ** 2 + ends[2] ** 2)
-
-
-def project_point(point: Floats, beam: ConeBeam) -> tuple[float, float]:
-    """Row and column, as fractions of pixels, where the ray through a point meets the detector."""
-    matrix = np.stack([beam.along_row, beam.along_column, beam.source - point], axis=1)
-    column, row, _ = np.linalg.solve(matrix, beam.source - beam.corner)
-    return float(row), float(column)
+        lengths: Floats = np.sqrt(ends[0] ** 2 + ends[1] ** 2 + ends[2] ** 2)
+        return lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +239,7 @@ def intervals(
 def shadow(ellipsoids: Ellipsoids, beam: ConeBeam) -> Bools:
     """(H, W), the pixels whose ray meets any of the ellipsoids."""
     starts, ends = intervals(ellipsoids, beam)
-    hit: Bools = (ends > starts).any(axis=0)
-    return hit.reshape(beam.rows, beam.columns)
+    return np.asarray(ends > starts).any(axis=0).reshape((beam.rows, beam.columns))
 
 
 def union_length(starts: Floats, ends: Floats) -> Floats:
@@ -275,7 +268,7 @@ def union_length(starts: Floats, ends: Floats) -> Floats:
 def _supports(ellipsoids: Ellipsoids, direction: Floats) -> Floats:
     """(N,), mm that each ellipsoid reaches from its centre along a unit direction."""
     squares = 1.0 / np.square(ellipsoids.shapes).sum(axis=2)  # half-axes, squared
-    return np.linalg.norm(squares * (ellipsoids.shapes @ direction), axis=1)
+    return np.asarray(np.linalg.norm(squares * (ellipsoids.shapes @ direction), axis=1))
 
 
 def _windows(ellipsoids: Ellipsoids, beam: ConeBeam) -> tuple[NDArray[np.int64], Floats]:

@@ -2,8 +2,9 @@
 
 A cone beam from 1.8 m falls through the patient's ellipsoids (`phantom_anatomy`) onto a flat
 detector; `project_chest` gives the line integral of attenuation for every pixel and the masks of
-lungs, heart and opacities as the beam sees them. `radiograph` turns that into what a detector
-reads. Everything follows from seeds; nothing is read or written here.
+lungs, heart and opacities as the beam sees them. `phantom_detector` turns that into what a
+detector reads, `phantom_study` into whole studies. Everything follows from seeds; nothing is read
+or written here.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from medres.data.ellipsoids import (
     ConeBeam,
     Ellipsoids,
     Floats,
+    ellipsoid,
     intervals,
     join,
     line_integrals,
-    project_point,
     rotation,
     shadow,
-    ellipsoid,
     union_length,
 )
-from medres.data.phantom_anatomy import FAT, LUNG, MUSCLE, ChestAnatomy
+from medres.data.phantom_anatomy import ChestAnatomy
+from medres.data.phantom_habitus import FAT, LUNG, MUSCLE
 
 View = Literal["PA", "LL"]
 Box = tuple[int, int, int, int]
@@ -70,7 +71,7 @@ class Opacity:
 
     ellipsoids: Ellipsoids
     side: Literal["R", "L"]
-    kind: Literal["nodule", "consolidation"]
+    kind: Literal["focal", "patchy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +169,12 @@ def _lung_path(anatomy: ChestAnatomy, beam: ConeBeam) -> Floats:
     total = np.zeros(beam.rows * beam.columns)
     for start, end in zip(*intervals(anatomy.lungs, beam), strict=True):
         pixels = np.flatnonzero(end > start)
-        start, end = start[pixels], end[pixels]
         starts, ends = (
-            np.clip(part, start, end) for part in intervals(anatomy.displacing, beam, pixels)
+            np.clip(part, start[pixels], end[pixels])
+            for part in intervals(anatomy.displacing, beam, pixels)
         )
         met = (ends > starts).any(axis=1)
-        total[pixels] += (end - start) - union_length(starts[met], ends[met])
+        total[pixels] += (end - start)[pixels] - union_length(starts[met], ends[met])
     return total.reshape(beam.rows, beam.columns)
 
 
@@ -187,27 +188,32 @@ def draw_opacities(
         rng: what decides on size, kind and place.
         contrast: multiplies their attenuation; 0 draws the same places and shows nothing.
     """
-    count = 1 + int(rng.random() < 0.3)
+    count = 1 + int(rng.random() < 0.4)
     return tuple(_draw_opacity(anatomy, rng, contrast) for _ in range(count))
 
 
 def _draw_opacity(anatomy: ChestAnatomy, rng: np.random.Generator, contrast: float) -> Opacity:
-    nodule = bool(rng.random() < 0.5)
-    radius = rng.uniform(11, 16) if nodule else rng.uniform(18, 25)
+    focal = bool(rng.random() < 0.5)
+    radius = rng.uniform(15, 20) if focal else rng.uniform(21, 27)
     lung, center = _place(anatomy, radius, rng)
     full = contrast * (MUSCLE - LUNG)  # no air left in the alveoli
-    if nodule:
-        lobes = [(center, radius * rng.uniform(0.85, 1.15, 3), full * rng.uniform(0.8, 1.0))]
+    deep = np.array([1.0, 1.8, 1.0])  # along the bronchi, as segments are
+    if focal:
+        lobes = [(center, radius * rng.uniform(0.9, 1.1, 3) * deep, full * rng.uniform(0.85, 1.0))]
     else:
-        weight = full * rng.uniform(0.35, 0.5)
+        weight = full * rng.uniform(0.32, 0.42)
         lobes = [
-            (center + rng.normal(0, 0.36, 3) * radius, radius * rng.uniform(0.5, 0.85, 3), weight)
+            (
+                center + rng.normal(0, 0.32, 3) * radius,
+                radius * rng.uniform(0.6, 0.85, 3) * deep,
+                weight,
+            )
             for _ in range(5)
         ]
     return Opacity(
         join([_soft(c, half, weight) for c, half, weight in lobes]),
-        side="RL"[lung],
-        kind="nodule" if nodule else "consolidation",
+        side="L" if lung else "R",
+        kind="focal" if focal else "patchy",
     )
 
 
@@ -218,21 +224,16 @@ def _soft(center: Floats, half_axes: Floats, weight: float) -> Ellipsoids:
     )
 
 
-def _place(anatomy: ChestAnatomy, margin_mm: float, rng: np.random.Generator) -> tuple[int, Floats]:
-    """A lung (0 right, 1 left) and a point in it that no frontal ray sees behind the heart."""
-    hidden = anatomy.displacing
-    reach = np.linspace(-160, 160, 33)
+def _place(anatomy: ChestAnatomy, radius_mm: float, rng: np.random.Generator) -> tuple[int, Floats]:
+    """A lung (0 right, 1 left) and a point: all around in lung, and hidden from no frontal ray."""
+    corners = radius_mm * np.concatenate([np.eye(3), -np.eye(3)]) * [0.9, 1.4, 0.9]
+    rays = np.linspace(-160, 160, 33)[:, None] * [0.0, 1.0, 0.0] + 0.7 * corners[:, None]
     while True:
         lung = int(rng.integers(2))
-        shape = anatomy.lungs.shapes[lung]
+        around = anatomy.lungs[lung : lung + 1]
         offset = rng.uniform(-1, 1, 3)
-        if not 0.0 < np.linalg.norm(offset) < 0.82:
+        center = around.centers[0] + np.linalg.solve(around.shapes[0], offset)
+        if not around.contain(center + corners).all():
             continue
-        center = anatomy.lungs.centers[lung] + np.linalg.solve(shape, offset)
-        line = center + reach[:, None] * np.array([0.0, 1.0, 0.0])
-        edges = [
-            line + step
-            for step in margin_mm * 0.6 * np.array([[1.0, 0, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1]])
-        ]
-        if not hidden.contain(np.stack(edges)).any():
+        if not anatomy.displacing.contain(center + rays).any():
             return lung, center

@@ -3,10 +3,6 @@
 Sizes follow an adult: lungs some 26 cm high, a chest 28 to 34 cm wide inside the ribs, a heart of
 .42 to .55 of that width, 12 pairs of ribs. Each patient has a habitus, sex, lung and heart size,
 rib positions, asymmetry and vessel tree of their own, all drawn from (seed, patient) alone.
-
-Attenuation is monoenergetic at 60 keV, near the effective energy of a 120 kV chest beam behind a
-patient: mass coefficients of NIST (Hubbell & Seltzer, NISTIR 5632, tables 3 and 4; ICRU-44
-tissues) times density.
 """
 
 from __future__ import annotations
@@ -17,16 +13,8 @@ from typing import Literal
 import numpy as np
 
 from medres.data.ellipsoids import Ellipsoids, Floats, ellipsoid, join, rotation
-
-# cm²/g at 60 keV × g/cm³ ÷ 10 mm/cm
-MUSCLE = 0.2048 * 1.05 / 10  # per mm
-FAT = 0.1974 * 0.95 / 10
-LUNG = 0.2053 * 0.26 / 10  # inflated
-BONE = 0.3148 * 1.92 / 10  # cortical
-MARROW = 0.2048 * 1.18 / 10  # spongy bone with its marrow, muscle's mass coefficient
-AIR = 0.0
-
-TUBE_OVERLAP = 1.9  # half-length of a bone's ellipsoids, in steps: enough to show no beads
+from medres.data.phantom_habitus import AIR, LUNG, MUSCLE, Habitus, draw_habitus
+from medres.data.phantom_skeleton import build_skeleton
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +33,6 @@ class ChestAnatomy:
         patient: number of the patient in its set, from 0.
         sex: "F" or "M".
         age: years.
-        height_mm: of the lungs at full inspiration; scale of everything else.
         trunk: of muscle and fat, with neck and shoulders.
         arms: with the weights of `arm_bones`; a lateral view is taken without them.
         arm_bones: weights are differences to muscle.
@@ -60,7 +47,6 @@ class ChestAnatomy:
     patient: int
     sex: Literal["F", "M"]
     age: int
-    height_mm: float
     trunk: SoftTissue
     arms: SoftTissue
     arm_bones: Ellipsoids
@@ -72,39 +58,6 @@ class ChestAnatomy:
     vessels: Ellipsoids
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Build:
-    """What a patient's organs have in common: drawn once, used by all of them."""
-
-    sex: Literal["F", "M"]
-    age: int
-    wide: float  # relative size, left-right
-    deep: float  # front-back
-    tall: float  # head-feet
-    fat: float  # mm under the skin
-    heart: float  # relative size
-    lean: float  # degrees, scoliosis-like tilt of the trunk
-    uneven: float  # mm that the right dome stands higher
-    domes: float  # mm, height of both domes
-
-
-def _draw_build(rng: np.random.Generator) -> _Build:
-    female = bool(rng.random() < 0.5)
-    size = rng.normal(0.96 if female else 1.03, 0.035)
-    return _Build(
-        sex="F" if female else "M",
-        age=int(rng.integers(22, 88)),
-        wide=float(size * rng.normal(1.0, 0.03)),
-        deep=float(size * rng.normal(1.0, 0.06)),
-        tall=float(size * rng.normal(1.0, 0.04)),
-        fat=float(np.clip(rng.gamma(4.0, 4.0) + 4.0, 5.0, 40.0)),
-        heart=float(np.clip(rng.normal(1.0, 0.09), 0.82, 1.25)),
-        lean=float(rng.normal(0.0, 1.3)),
-        uneven=float(rng.normal(11.0, 5.0)),
-        domes=float(rng.normal(0.0, 9.0)),
-    )
-
-
 def build_anatomy(patient: int, *, seed: int = 0) -> ChestAnatomy:
     """The chest of one patient, the same at every call.
 
@@ -113,26 +66,25 @@ def build_anatomy(patient: int, *, seed: int = 0) -> ChestAnatomy:
         seed: of the set.
     """
     rng = np.random.default_rng([seed, patient, 0xC4E57])
-    build = _draw_build(rng)
-    lungs = _lungs(build, rng)
-    heart = _heart(build, rng)
-    displacing = join([heart, _great_vessels(build, rng), _diaphragm(build, rng)])
-    tilt = rotation(1, build.lean)
-    bones, arm_bones = _bones(build, rng)
+    habitus = draw_habitus(rng)
+    lungs = _lungs(habitus, rng)
+    heart = _heart(habitus, rng)
+    displacing = join([heart, _great_vessels(habitus, rng), _diaphragm(habitus, rng)])
+    tilt = rotation(1, habitus.lean)
+    bones, arm_bones = build_skeleton(habitus, rng)
     return ChestAnatomy(
         patient=patient,
-        sex=build.sex,
-        age=build.age,
-        height_mm=265.0 * build.tall,
-        trunk=_turned_soft(_trunk(build, rng), tilt),
-        arms=_turned_soft(_arms(build, rng), tilt),
+        sex=habitus.sex,
+        age=habitus.age,
+        trunk=_turned_soft(_trunk(habitus, rng), tilt),
+        arms=_turned_soft(_arms(habitus, rng), tilt),
         arm_bones=_turned(arm_bones, tilt),
         lungs=_turned(lungs, tilt),
         displacing=_turned(displacing, tilt),
         heart=_turned(heart, tilt),
-        airways=_turned(_airways(build, rng), tilt),
+        airways=_turned(_airways(habitus, rng), tilt),
         bones=_turned(bones, tilt),
-        vessels=_turned(_vessels(build, lungs, displacing, rng), tilt),
+        vessels=_turned(_vessels(habitus, lungs, displacing, rng), tilt),
     )
 
 
@@ -144,9 +96,9 @@ def _turned(part: Ellipsoids, matrix: Floats) -> Ellipsoids:
     return Ellipsoids(part.centers @ matrix.T, part.shapes @ matrix.T, part.weights)
 
 
-def _trunk(build: _Build, rng: np.random.Generator) -> SoftTissue:
+def _trunk(habitus: Habitus, rng: np.random.Generator) -> SoftTissue:
     """Chest, neck, the slope of the shoulders, breasts."""
-    w, d, t = build.wide, build.deep, build.tall
+    w, d, t = habitus.wide, habitus.deep, habitus.tall
     solids = [
         ellipsoid((0, 2, -165 * t), (158 * w, 106 * d, 400 * t)),
         ellipsoid((0, 14, 190 * t), (56 * w, 58 * d, 100)),
@@ -167,21 +119,21 @@ def _trunk(build: _Build, rng: np.random.Generator) -> SoftTissue:
         )
     muscle = join(solids)
     breasts = []
-    if build.sex == "F":
-        size = float(np.clip(rng.normal(1.0, 0.2), 0.6, 1.5)) * (0.8 + build.fat / 80)
+    if habitus.sex == "F":
+        size = float(np.clip(rng.normal(0.8, 0.15), 0.5, 1.2)) * (0.8 + habitus.fat / 80)
         breasts = [
             ellipsoid(
-                (side * rng.normal(80, 4) * w, -84 * d - build.fat, rng.normal(-72, 9) * t),
-                np.array([62, 36, 56]) * size,
+                (side * rng.normal(80, 4) * w, -84 * d - habitus.fat, rng.normal(-72, 9) * t),
+                np.array([66, 30, 60]) * size,
             )
             for side in (-1, 1)
         ]
-    return SoftTissue(join([_fattened(muscle, build.fat), *breasts]), muscle)
+    return SoftTissue(join([_fattened(muscle, habitus.fat), *breasts]), muscle)
 
 
-def _arms(build: _Build, rng: np.random.Generator) -> SoftTissue:
+def _arms(habitus: Habitus, rng: np.random.Generator) -> SoftTissue:
     """Upper arms, turned away from the chest; raised and out of the field in a lateral view."""
-    w, t = build.wide, build.tall
+    w, t = habitus.wide, habitus.tall
     muscle = join(
         [
             ellipsoid(
@@ -192,7 +144,7 @@ def _arms(build: _Build, rng: np.random.Generator) -> SoftTissue:
             for side in (-1, 1)
         ]
     )
-    return SoftTissue(_fattened(muscle, 0.6 * build.fat), muscle)
+    return SoftTissue(_fattened(muscle, 0.6 * habitus.fat), muscle)
 
 
 def _fattened(solids: Ellipsoids, fat_mm: float) -> Ellipsoids:
@@ -202,31 +154,33 @@ def _fattened(solids: Ellipsoids, fat_mm: float) -> Ellipsoids:
     return Ellipsoids(solids.centers, grown, solids.weights)
 
 
-def _lungs(build: _Build, rng: np.random.Generator) -> Ellipsoids:
+def _lungs(habitus: Habitus, rng: np.random.Generator) -> Ellipsoids:
     """Two leaning ellipsoids, apex towards the middle; the diaphragm cuts their lower third."""
     lungs = []
     for side in (-1, 1):
-        half = np.array([66 * build.wide, 90 * build.deep, 165 * build.tall])
+        half = np.array([66 * habitus.wide, 90 * habitus.deep, 165 * habitus.tall])
         half *= rng.normal(1.0, 0.02, 3)
-        center = (side * 69 * build.wide, 8 * build.deep, -36 * build.tall)
+        center = (side * 69 * habitus.wide, 8 * habitus.deep, -36 * habitus.tall)
         lungs.append(ellipsoid(center, half, rotation(1, side * rng.normal(7.0, 1.0))))
     return join(lungs)
 
 
-def _heart(build: _Build, rng: np.random.Generator) -> Ellipsoids:
+def _heart(habitus: Habitus, rng: np.random.Generator) -> Ellipsoids:
     """Left ventricle, lying obliquely, and the right heart's border."""
-    size, t = build.heart * build.wide, build.tall
+    size, t = habitus.heart * habitus.wide, habitus.tall
     axes = rotation(2, rng.normal(-25, 5)) @ rotation(1, rng.normal(32, 7))
-    left = ellipsoid((27 * size, -24 * build.deep, -62 * t), np.array([72, 50, 53]) * size, axes.T)
+    left = ellipsoid(
+        (27 * size, -24 * habitus.deep, -62 * t), np.array([72, 50, 53]) * size, axes.T
+    )
     right = ellipsoid((-14 * size, -26, -54 * t), np.array([37, 40, 50]) * size)
     apex = ellipsoid((8 * size, -20, -84 * t), np.array([60, 46, 36]) * size)
     return join([left, right, apex])
 
 
-def _great_vessels(build: _Build, rng: np.random.Generator) -> Ellipsoids:
+def _great_vessels(habitus: Habitus, rng: np.random.Generator) -> Ellipsoids:
     """Mediastinum, aorta with its knob, superior vena cava, pulmonary trunk, hila, paraspinal."""
-    w, d, t = build.wide, build.deep, build.tall
-    old = (build.age - 22) / 66  # the aorta widens and unfolds with age
+    w, d, t = habitus.wide, habitus.deep, habitus.tall
+    old = (habitus.age - 22) / 66  # the aorta widens and unfolds with age
     knob = 17 + 6 * old + rng.normal(0, 1.5)
     return join(
         [
@@ -242,22 +196,22 @@ def _great_vessels(build: _Build, rng: np.random.Generator) -> Ellipsoids:
     )
 
 
-def _diaphragm(build: _Build, rng: np.random.Generator) -> Ellipsoids:
+def _diaphragm(habitus: Habitus, rng: np.random.Generator) -> Ellipsoids:
     """Two domes of muscle, with all that lies below them; the right one stands higher."""
     domes = []
     for side in (-1, 1):
-        top = -92 * build.tall + build.domes + (build.uneven if side < 0 else 0.0)
-        half = np.array([73 * build.wide, 97 * build.deep, 112.0]) * rng.normal(1.0, 0.025, 3)
-        domes.append(ellipsoid((side * 73 * build.wide, -12 * build.deep, top - half[2]), half))
+        top = -92 * habitus.tall + habitus.domes + (habitus.uneven if side < 0 else 0.0)
+        half = np.array([73 * habitus.wide, 97 * habitus.deep, 112.0]) * rng.normal(1.0, 0.025, 3)
+        domes.append(ellipsoid((side * 73 * habitus.wide, -12 * habitus.deep, top - half[2]), half))
     return join(domes)
 
 
-def _airways(build: _Build, rng: np.random.Generator) -> Ellipsoids:
+def _airways(habitus: Habitus, rng: np.random.Generator) -> Ellipsoids:
     """Trachea and main bronchi, and the bubble of air in the stomach."""
-    w, t = build.wide, build.tall
+    w, t = habitus.wide, habitus.tall
     air = AIR - MUSCLE
     bend = rng.normal(2.5, 2)
-    left_dome = -92 * t + build.domes
+    left_dome = -92 * t + habitus.domes
     bubble = rng.uniform(12, 30)
     return join(
         [
@@ -273,191 +227,19 @@ def _airways(build: _Build, rng: np.random.Generator) -> Ellipsoids:
     )
 
 
-def _tube(
-    points: Floats,
-    outward: Floats,
-    height: Floats,
-    depth: Floats,
-    *,
-    core: float = 0.68,
-    weight: float = BONE - MUSCLE,
-    hollow: float = 0.72,
-) -> Ellipsoids:
-    """A long bone as a chain of overlapping ellipsoids, hard outside and spongy inside.
-
-    Args:
-        points: (N, 3), mm, along the bone.
-        outward: (N, 3), roughly across the bone's thin side.
-        height: (N,), mm, half the broad side.
-        depth: (N,), mm, half the thin side.
-        core: size of the spongy core, relative to the whole.
-        weight: of the cortex, per mm.
-        hollow: share of the weight that the core lacks.
-    """
-    along = np.gradient(points, axis=0)
-    step = np.linalg.norm(along, axis=1, keepdims=True)
-    along = along / step
-    thin = outward - (outward * along).sum(axis=1, keepdims=True) * along
-    thin /= np.linalg.norm(thin, axis=1, keepdims=True)
-    broad = np.cross(along, thin)
-    half = TUBE_OVERLAP * step[:, 0]
-    shapes = np.stack(
-        [along / half[:, None], thin / depth[:, None], broad / height[:, None]], axis=1
-    )
-    # N chords of half-length k steps overlap 2 k / (4/3) times on average over the cross-section.
-    share = np.full(len(points), weight / (2 * TUBE_OVERLAP))
-    outer = Ellipsoids(points, shapes, share)
-    scale = np.array([1.0, 1 / core, 1 / core])[:, None]
-    return join([outer, Ellipsoids(points, shapes * scale, -hollow * share)])
-
-
-def _bones(build: _Build, rng: np.random.Generator) -> tuple[Ellipsoids, Ellipsoids]:
-    """Those of the trunk and those that move with the arms."""
-    spacing = 22.4 * build.tall * rng.normal(1.0, 0.02)
-    tops = 126 * build.tall + rng.normal(0, 4) - spacing * np.arange(12)
-    parts, arms = [_spine(build, tops, spacing), _sternum(build)], []
-    for side in (-1, 1):
-        parts += [
-            _rib(build, k, float(top) + rng.normal(0, 2), side, rng) for k, top in enumerate(tops)
-        ]
-        parts.append(_clavicle(build, side, rng))
-        blade, humerus = _shoulder(build, side, rng)
-        parts.append(blade)
-        arms.append(humerus)
-    tone = max(rng.normal(1.3, 0.14) * (1.12 - 0.25 * (build.age - 22) / 66), 0.6)
-    return join(parts).scaled(1.0, tone), join(arms).scaled(1.0, tone)
-
-
-def _spine(build: _Build, tops: Floats, spacing: float) -> Ellipsoids:
-    """Bodies, arches and spinous processes, from C6 to L3."""
-    parts, bone = [], BONE - MUSCLE
-    levels = float(tops[0]) - spacing * np.arange(-3, 16)
-    for index, z in enumerate(levels):
-        grow = 0.80 + 0.025 * index
-        y = 66 * build.deep - 14 * np.cos((z + 10) / 150) * build.deep + 8
-        for x in (-7.5 * grow, 7.5 * grow):  # two, for a body with flat end plates
-            parts.append(
-                ellipsoid((x, y, z), np.array([12.5, 17, 10.6]) * grow, weight=0.16 * bone)
-            )
-        parts.append(ellipsoid((0, y, z), np.array([21, 17, 10.9]) * grow, weight=0.10 * bone))
-        parts.append(ellipsoid((0, y + 38 * grow, z - 9), (2.6, 16, 8), weight=0.28 * bone))
-        for side in (-1, 1):
-            parts += [
-                ellipsoid(
-                    (side * 11 * grow, y + 19 * grow, z + 2), (3.6, 8, 5.2), weight=0.42 * bone
-                ),
-                ellipsoid(
-                    (side * 24 * grow, y + 27 * grow, z + 2),
-                    (14, 5, 4.2),
-                    rotation(1, -side * 10),
-                    weight=0.26 * bone,
-                ),
-            ]
-    return join(parts)
-
-
-def _cage(build: _Build, z: Floats) -> tuple[Floats, Floats]:
-    """Half-width and half-depth of the rib cage at height z, mm: just outside the lungs."""
-    up = np.clip((z + 36 * build.tall) / (172 * build.tall), 0.0, 0.985)
-    bow = np.sqrt(1.0 - up**2)
-    lean = 69 - 0.12 * np.maximum(z, -60)
-    return (lean + 68 * bow) * build.wide + 5, 92 * bow * build.deep + 6
-
-
-def _rib(build: _Build, index: int, top: float, side: int, rng: np.random.Generator) -> Ellipsoids:
-    """One rib, from its vertebra round the side to its cartilage."""
-    last = (118, 140, 148, 150, 150, 148, 146, 140, 130, 116, 82, 52)[index]
-    drop = (34, 52, 66, 76, 84, 92, 98, 102, 100, 96, 90, 84)[index] * build.tall
-    angle = np.deg2rad(np.linspace(6, last + rng.normal(0, 3), 8 + last // 6))
-    z = top - drop * (0.5 - 0.5 * np.cos(angle)) ** rng.normal(0.95, 0.05)
-    half_width, half_depth = _cage(build, z)
-    points = np.stack(
-        [
-            side * half_width * np.sin(angle) ** 0.86,
-            8 * build.deep + half_depth * np.cos(angle),
-            z,
-        ],
-        axis=1,
-    )
-    outward = np.stack([side * np.sin(angle), np.cos(angle), np.full_like(angle, 0.12)], axis=1)
-    broad = (6.2 if 0 < index < 10 else 5.0) * build.tall * (1 + 0.22 * np.sin(angle - 0.6))
-    return _tube(points, outward, broad, np.full_like(angle, 3.6))
-
-
-def _clavicle(build: _Build, side: int, rng: np.random.Generator) -> Ellipsoids:
-    s = np.linspace(0, 1, 26)
-    rise = rng.normal(22, 8)
-    points = np.stack(
-        [
-            side * (17 + 138 * s) * build.wide,
-            (-62 + 70 * s + 10 * np.sin(2 * np.pi * s)) * build.deep,
-            (90 + rise * s + 7 * np.sin(2 * np.pi * s)) * build.tall,
-        ],
-        axis=1,
-    )
-    broad = 6.5 + 2.5 * np.abs(2 * s - 1) ** 2
-    return _tube(points, np.tile([0.0, 1.0, 0.4], (26, 1)), broad, 0.85 * broad)
-
-
-def _shoulder(build: _Build, side: int, rng: np.random.Generator) -> tuple[Ellipsoids, Ellipsoids]:
-    """Scapula, turned out of the lung; then head and shaft of the humerus."""
-    w, t, bone = build.wide, build.tall, BONE - MUSCLE
-    x = side * (148 * w + rng.normal(0, 5))
-    s = np.linspace(0, 1, 16)
-    back = np.full(16, 72.0 * build.deep)
-    edge = np.stack([x + side * (14 - 22 * s), back, (84 - 128 * s) * t], axis=1)
-    spine = np.stack([x + side * (-40 + 62 * s), back + 10 - 26 * s, (72 + 34 * s) * t], axis=1)
-    outward = np.tile([side * 0.6, 0.8, 0.0], (16, 1))
-    plate = ellipsoid(
-        (x - side * 12, 74 * build.deep, 34 * t),
-        (24, 3.0, 64 * t),
-        rotation(2, side * 38) @ rotation(1, side * 13),
-        weight=0.24 * bone,
-    )
-    thick = np.full(16, 4.2)
-    blade = join(
-        [
-            plate,
-            _tube(edge, outward, thick, thick, weight=0.5 * bone),
-            _tube(spine, outward, thick, thick, weight=0.42 * bone),
-        ]
-    )
-    humerus = join(
-        [
-            ellipsoid((x + side * 26, 30, 90 * t), np.array([23, 22, 24]) * w, weight=0.26 * bone),
-            ellipsoid(
-                (x + side * 38, 30, 0), (11, 11, 95), rotation(1, side * -14), weight=0.36 * bone
-            ),
-        ]
-    )
-    return blade, humerus
-
-
-def _sternum(build: _Build) -> Ellipsoids:
-    s = np.linspace(0, 1, 20)
-    points = np.stack(
-        [np.zeros(20), (-66 - 34 * s**0.8) * build.deep, (84 - 175 * s) * build.tall], axis=1
-    )
-    return _tube(
-        points,
-        np.tile([0.0, 1.0, 0.2], (20, 1)),
-        19 - 6 * s,
-        np.full(20, 5.0),
-        weight=0.45 * (BONE - MUSCLE),
-    )
-
-
 def _vessels(
-    build: _Build, lungs: Ellipsoids, displacing: Ellipsoids, rng: np.random.Generator
+    habitus: Habitus, lungs: Ellipsoids, displacing: Ellipsoids, rng: np.random.Generator
 ) -> Ellipsoids:
     """A branching tree in each lung, from the hilum, thinner with every branch."""
     parts = []
     for lung, side in enumerate((-1, 1)):
-        hilum = np.array([side * 34 * build.wide, 8.0, (2.0 if side < 0 else 10.0) * build.tall])
+        hilum = np.array(
+            [side * 34 * habitus.wide, 8.0, (2.0 if side < 0 else 10.0) * habitus.tall]
+        )
         fan = np.deg2rad(np.linspace(-78, 80, 11) + rng.normal(0, 6, 11))
         forward = rng.uniform(-0.75, 0.75, 11)
         headings = np.stack([side * np.cos(fan), forward, np.sin(fan)], axis=1)
-        radius = rng.uniform(2.6, 4.0, 11)
+        radius = rng.uniform(2.2, 3.4, 11)
         starts = np.tile(hilum, (11, 1))
         for _ in range(5):
             parts.append(_branches(starts, headings, radius, lungs[lung : lung + 1], rng))

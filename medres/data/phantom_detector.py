@@ -61,7 +61,7 @@ def lung_mottle(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     spectrum *= np.maximum(frequency, 1 / 40) ** -1.5
     spectrum[0, 0] = 0.0
     structure = np.fft.irfft2(spectrum, s=shape)
-    return structure / structure.std()
+    return np.asarray(structure / structure.std())
 
 
 def expose(

@@ -18,8 +18,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,9 @@ from medres.errors import ConfigError
 RECIPE_VERSION = 1
 """Raised whenever the same options give other pixels, so that old copies are made anew."""
 
+_PARTIAL = "generated.partial-"
+_ABANDONED_SECONDS = 3600.0
+
 Progress = Callable[[int, int], None]
 
 
@@ -40,6 +45,7 @@ class SampleRecipe:
 
     Args:
         patients: of the radiographs; some 1.4 studies and 1.9 pictures each.
+        studies: only the first so many of theirs; all without it.
         volumes: one patient each.
         seed: of everything drawn.
         opacity_contrast: 1 for the sample; 0 leaves the finding out of the pictures and keeps
@@ -47,7 +53,8 @@ class SampleRecipe:
         version: of the code that draws.
     """
 
-    patients: int = 320
+    patients: int = 360
+    studies: int | None = None
     volumes: int = 20
     seed: int = 0
     opacity_contrast: float = 1.0
@@ -85,8 +92,8 @@ def ensure_sample_data(
     """The sample data set below a folder: as it lies there, or made now.
 
     It goes to `folder/generated`, under another name until it is complete, so a generation that
-    was killed is never taken for a whole set. Studies that lie in `folder/studies` with the
-    default recipe's first patients, as in a checkout, are copied instead of computed.
+    was killed is never taken for a whole set. Studies that lie in `folder` itself, as a
+    checkout's few do, are copied from there where they are of the same recipe.
 
     Args:
         folder: where the sample data lives; made if need be.
@@ -104,20 +111,30 @@ def ensure_sample_data(
         return sample_data_set(target, recipe)
     if found is None and target.exists() and any(target.iterdir()):
         raise ConfigError(
-            f"{target}: holds files but no sample.json of a sample data set; "
+            f"{target}: holds files, but no sample.json of a sample data set; "
             "move them away, or give another folder"
         )
     root.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix="generated.partial-", dir=root))
-    try:
-        write_sample_data(partial, recipe, progress=progress)
+    with _unfinished(root) as partial:
+        write_sample_data(partial, recipe, progress=progress, ready=root)
         if target.exists():
             shutil.rmtree(target)
-        os.replace(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        partial.replace(target)
     return sample_data_set(target, recipe)
+
+
+@contextmanager
+def _unfinished(root: Path) -> Generator[Path, None, None]:
+    """A folder to work in; whatever is left of it afterwards goes, as do those of killed runs."""
+    for old in root.glob(f"{_PARTIAL}*"):
+        if time.time() - old.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=root))
+    partial.chmod(0o755)  # mkdtemp's is private; the set's readers need not be its writer
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_recipe(folder: Path) -> SampleRecipe | None:
@@ -130,7 +147,11 @@ def read_recipe(folder: Path) -> SampleRecipe | None:
 
 
 def write_sample_data(
-    folder: str | Path, recipe: SampleRecipe | None = None, *, progress: Progress | None = None
+    folder: str | Path,
+    recipe: SampleRecipe | None = None,
+    *,
+    progress: Progress | None = None,
+    ready: Path | None = None,
 ) -> SampleDataSet:
     """Write a whole sample data set into a folder, `sample.json` last.
 
@@ -138,48 +159,53 @@ def write_sample_data(
         folder: made if need be.
         recipe: of the set; the default one without it.
         progress: called with pictures done and pictures in all.
+        ready: folder of another sample data set, whose studies are copied where they are the same.
     """
     recipe = recipe or SampleRecipe()
     paths = sample_data_set(Path(folder), recipe)
-    plans = plan_studies(recipe.patients, seed=recipe.seed)
-    write_studies(paths.studies, plans, recipe, progress=progress)
-    write_labels(paths.labels, plans, recipe.seed)
+    plans = plan_studies(recipe.patients, seed=recipe.seed)[: recipe.studies]
+    source = ready / "studies" if ready is not None and _same_pictures(ready, recipe) else None
+    total, done = sum(len(plan.views) for plan in plans), 0
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        jobs = [pool.submit(_write_study, paths.studies, plan, recipe, source) for plan in plans]
+        try:
+            for job in jobs:
+                done += job.result()
+                if progress is not None:
+                    progress(done, total)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    _write_labels(paths.labels, plans, recipe.seed)
     _write_volumes(paths, recipe)
     text = json.dumps(dataclasses.asdict(recipe), indent=2)
     (paths.folder / "sample.json").write_text(text + "\n", encoding="utf-8")
     return paths
 
 
-def write_studies(
-    folder: Path,
-    plans: Iterable[StudyPlan],
-    recipe: SampleRecipe,
-    *,
-    progress: Progress | None = None,
-) -> None:
-    """Render planned studies and write their DICOM files below a folder."""
-    todo = list(plans)
-    total, done = sum(len(plan.views) for plan in todo), 0
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for count in pool.map(lambda plan: _write_study(folder, plan, recipe), todo):
-            done += count
-            if progress is not None:
-                progress(done, total)
+def _same_pictures(ready: Path, recipe: SampleRecipe) -> bool:
+    """Whether two sets agree on every study that both have."""
+    found = read_recipe(ready)
+    return found is not None and recipe == dataclasses.replace(
+        found, patients=recipe.patients, studies=recipe.studies, volumes=recipe.volumes
+    )
 
 
-def _write_study(folder: Path, plan: StudyPlan, recipe: SampleRecipe) -> int:
-    place = folder / f"p{plan.patient + 1:04d}" / f"s{plan.study + 1}"
-    place.mkdir(parents=True, exist_ok=True)
+def _write_study(folder: Path, plan: StudyPlan, recipe: SampleRecipe, source: Path | None) -> int:
+    """Write one study's files, or copy them; the number of its pictures."""
+    name = Path(f"p{plan.patient + 1:04d}") / f"s{plan.study + 1}"
+    if source is not None and (source / name).is_dir():
+        shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
+        return len(plan.views)
+    (folder / name).mkdir(parents=True, exist_ok=True)
     pictures = render_study(plan, seed=recipe.seed, opacity_contrast=recipe.opacity_contrast)
     for number, picture in enumerate(pictures, start=1):
         dataset = build_dataset(picture, number, seed=recipe.seed)
-        dataset.save_as(place / f"i{number}.dcm", enforce_file_format=True)
+        dataset.save_as(folder / name / f"i{number}.dcm", enforce_file_format=True)
     return len(pictures)
 
 
-def write_labels(path: Path, plans: Iterable[StudyPlan], seed: int) -> None:
-    """Write the label table of planned studies: one row a study."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_labels(path: Path, plans: Iterable[StudyPlan], seed: int) -> None:
+    """Write the label table: one row a study, nothing that tells its patient."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["study_instance_uid", "opacity", "scanner"])

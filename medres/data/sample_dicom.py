@@ -52,7 +52,7 @@ def build_dataset(picture: Radiograph, number: int, *, seed: int = 0) -> Any:
         number: of the picture in its study, from 1.
         seed: of the set; goes into the UIDs.
     """
-    from pydicom.dataset import Dataset  # noqa: PLC0415
+    from pydicom.dataset import Dataset
 
     plan, scanner = picture.plan, SCANNERS[picture.plan.scanner]
     dataset = Dataset()
@@ -75,7 +75,7 @@ def build_dataset(picture: Radiograph, number: int, *, seed: int = 0) -> Any:
 
 
 def _file_meta(dataset: Any, encoding: str) -> Any:
-    from pydicom.dataset import FileMetaDataset  # noqa: PLC0415
+    from pydicom.dataset import FileMetaDataset
 
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
@@ -120,7 +120,7 @@ def _set_identity(dataset: Any, picture: Radiograph, number: int, seed: int) -> 
 
 
 def _code(value: str, meaning: str) -> Any:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
+    from pydicom.dataset import Dataset
 
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
@@ -192,7 +192,7 @@ def _set_voi(dataset: Any, picture: Radiograph) -> None:
 
 def _voi_lut(low: float, high: float) -> Any:
     """A gentle S over the window, as film had it: a table for the values between, PS3.3 C.11.2."""
-    from pydicom.dataset import Dataset  # noqa: PLC0415
+    from pydicom.dataset import Dataset
 
     first, count = int(low), int(high) - int(low) + 1
     s = np.linspace(0.0, 1.0, count)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medres.data.ellipsoids import Bools, Floats, join, weigh_grid
 from medres.data.phantom import draw_opacities
-from medres.data.phantom_anatomy import FAT, LUNG, MUSCLE, ChestAnatomy, build_anatomy
+from medres.data.phantom_anatomy import ChestAnatomy, build_anatomy
 from medres.data.phantom_detector import gaussian_blur
+from medres.data.phantom_habitus import FAT, LUNG, MUSCLE, WATER
 
-WATER = 0.2059 / 10  # per mm at 60 keV, as the tissues of `phantom_anatomy`
 VOLUME_SHAPE = (64, 64, 24)  # columns to the left, rows to the front, slices to the head
 VOLUME_SPACING_MM = (6.0, 5.0, 10.0)
 _BOTTOM_MM = -125.0
@@ -37,15 +38,15 @@ def render_volume(
     anatomy = build_anatomy(patient, seed=seed + 1)
     rng = np.random.default_rng([seed, patient, 0xC7])
     # Three patients in four have opacities, so that every split holds both kinds of slice.
-    opacities = draw_opacities(anatomy, rng) if patient % 4 else ()
+    opacities = draw_opacities(anatomy, rng) if patient % 4 < 3 else ()
     grid = _grid()
     lung, attenuation = _tissues(anatomy, grid)
     lesion = np.zeros(VOLUME_SHAPE, dtype=np.bool_)
     for opacity in opacities:
-        extra = weigh_grid(opacity.ellipsoids, *grid)
+        extra = weigh_grid(opacity.ellipsoids, *grid) * lung
         attenuation += opacity_contrast * extra
         lesion |= extra > 0
-    labels = ((lesion & lung).sum(axis=(0, 1)) >= _LEAST_VOXELS).astype(np.int64)
+    labels = (lesion.sum(axis=(0, 1)) >= _LEAST_VOXELS).astype(np.int64)
     hounsfield = 1000.0 * (attenuation / WATER - 1.0)
     for z in range(VOLUME_SHAPE[2]):
         hounsfield[:, :, z] = gaussian_blur(hounsfield[:, :, z], 0.5)
@@ -55,11 +56,9 @@ def render_volume(
 
 def _grid() -> tuple[Floats, Floats, Floats]:
     """Voxel centres along x (left), y (back, so falling) and z (head), mm."""
-    x, y = (
-        (np.arange(n) - (n - 1) / 2) * step
-        for n, step in zip(VOLUME_SHAPE[:2], VOLUME_SPACING_MM[:2], strict=True)
-    )
-    return x, -y, _BOTTOM_MM + np.arange(VOLUME_SHAPE[2]) * VOLUME_SPACING_MM[2]
+    X, Y, Z = (np.arange(n, dtype=np.float64) for n in VOLUME_SHAPE)
+    dx, dy, dz = VOLUME_SPACING_MM
+    return (X - X[-1] / 2) * dx, (Y[-1] / 2 - Y) * dy, _BOTTOM_MM + Z * dz
 
 
 def _affine() -> Floats:
@@ -87,10 +86,11 @@ def _tissues(anatomy: ChestAnatomy, grid: tuple[Floats, Floats, Floats]) -> tupl
 
 def write_volume(path: Path, hounsfield: NDArray[np.int16], affine: Floats) -> None:
     """Write a volume as compressed NIfTI-1 in scanner coordinates, in mm."""
-    import nibabel  # noqa: PLC0415
+    import nibabel
 
-    image = nibabel.Nifti1Image(hounsfield, affine)
+    nifti: Any = nibabel  # its annotations are incomplete
+    image = nifti.Nifti1Image(hounsfield, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    nibabel.save(image, path)
+    nifti.save(image, path)
