@@ -22,7 +22,7 @@ from pydicom.uid import (
 from medres.errors import RejectReason
 from medres.imaging.codestream import codestream_size
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid
-from medres.imaging.dicom_rendering import COLOR
+from medres.imaging.dicom_rendering import COLOR, stored_range
 
 
 def decode_frame(header: Header) -> NDArray[Any]:
@@ -124,6 +124,9 @@ def _strip_unused_bits(header: Header, array: NDArray[Any]) -> NDArray[Any]:
     high_bit = header.integer("HighBit", stored - 1)
     if not stored - 1 <= high_bit < allocated:
         high_bit = stored - 1
+    low, high = stored_range(header)
+    if high_bit == stored - 1 and low <= array.min() and array.max() <= high:
+        return array
     array = array.astype(array.dtype.newbyteorder("="))
     array <<= allocated - 1 - high_bit
     array >>= allocated - stored

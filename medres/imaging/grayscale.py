@@ -267,10 +267,11 @@ def _look_up_blocks(
     """Pixels from a table that starts at `low`, a few rows at a time: the index stays in cache."""
     pixels = np.empty(stored.shape, np.float32)
     rows = max(1, BLOCK_PIXELS // stored.shape[1])
+    index = np.empty((rows, stored.shape[1]), np.intp)
     for top in range(0, stored.shape[0], rows):
-        index = stored[top : top + rows].astype(np.intp)
-        index -= low
-        table.take(index, out=pixels[top : top + rows], mode="clip")
+        block = stored[top : top + rows]
+        np.subtract(block, low, out=index[: len(block)], dtype=np.intp, casting="unsafe")
+        table.take(index[: len(block)], out=pixels[top : top + rows], mode="clip")
     return pixels
 
 

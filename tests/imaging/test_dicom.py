@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.dicom import count_dicom_frames, read_dicom, read_dicom_record
+from medres.imaging.dicom_header import Header
 
 
 def lut_item(first: int, entries: list[int], bits: int, vr: str = "US") -> Dataset:
@@ -729,3 +730,45 @@ def test_jpeg_baseline_is_decoded(dicom_dataset, tmp_path, test_data):
     dataset.save_as(tmp_path / "a.dcm")
     expected = np.asarray(Image.open(buffer)) / 255
     np.testing.assert_allclose(read_dicom(tmp_path / "a.dcm").pixels, expected, atol=1e-6)
+
+
+def test_file_without_prefix_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(300))
+    with pytest.raises(UnreadableImageError, match="lacks the prefix DICM") as caught:
+        read_dicom(tmp_path / "a")
+    assert caught.value.reason is RejectReason.NOT_DICOM
+
+
+def test_header_that_asks_for_too_much_memory_is_refused(write_dicom, monkeypatch):
+    def exhaust(*arguments, **options):
+        raise MemoryError
+
+    path = write_dicom(np.array([[1]], U1))
+    monkeypatch.setattr("medres.imaging.dicom.dcmread", exhaust)
+    with pytest.raises(UnreadableImageError, match="asks for more memory than there is") as caught:
+        read_dicom(path)
+    assert caught.value.reason is RejectReason.TOO_LARGE
+
+
+def test_sequence_that_is_none_is_refused(dicom_dataset, tmp_path):
+    dataset = dicom_dataset(np.array([[1]], U1))
+    dataset.add_new("VOILUTSequence", "LO", "text")
+    dataset.save_as(tmp_path / "a.dcm")
+    message = r"VOI LUT Sequence \(0028,3010\) is no sequence"
+    with pytest.raises(UnreadableImageError, match=message):
+        read_dicom(tmp_path / "a.dcm")
+
+
+def test_value_that_pydicom_cannot_parse_is_refused_without_quoting_it():
+    class Damaged:
+        def get(self, keyword):
+            raise ValueError("SECRET^NAME")
+
+    header = Header(Damaged(), "a.dcm")
+    with pytest.raises(
+        UnreadableImageError, match=r"Rows \(0028,0010\) cannot be parsed"
+    ) as caught:
+        header.value("Rows")
+    assert caught.value.reason is RejectReason.INVALID_HEADER
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None

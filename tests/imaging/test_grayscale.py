@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medres.imaging.grayscale import (
     GrayscaleImage,
@@ -173,3 +175,23 @@ def test_record_as_json_leaves_identity_out():
     assert "sop_instance_uid" not in record
     assert record["pixel_spacing_mm"] == (0.1, 0.2)
     assert record["inverted"] is False
+
+
+@given(
+    center=st.floats(-3000, 3000),
+    width=st.floats(1, 8000),
+    function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+    slope=st.floats(0.01, 10),
+    stored=st.lists(st.integers(-2048, 2047), min_size=2, max_size=40),
+)
+def test_window_keeps_the_order_of_values_and_polarity_is_its_complement(
+    center, width, function, slope, stored
+):
+    pixels = np.sort(np.array([stored], np.int16))
+    options = {"stored_low": -2048, "stored_high": 2047, "modality": Rescale(slope, -10)}
+    voi = Window(center, width, function)
+    bright, _ = render(pixels, Rendering(voi=voi, **options), "display")
+    dark, _ = render(pixels, Rendering(voi=voi, inverted=True, **options), "display")
+    assert (np.diff(bright) >= 0).all()
+    assert 0 <= bright.min() <= bright.max() <= 1
+    np.testing.assert_allclose(bright + dark, 1, rtol=0, atol=1e-6)
