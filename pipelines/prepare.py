@@ -99,11 +99,16 @@ def format_preparation(prepared: Preparation, out: Path) -> str:
 
 
 def _count_manifest(manifest: Manifest) -> str:
-    images = f"{len(manifest.rows)} images"
+    from medres.data.manifest import SPLITS
+
+    sizes = {split: len(manifest.split(split)) for split in SPLITS}
+    shares = ", ".join(f"{size} {split}" for split, size in sizes.items() if size)
     studies = len({row.study_instance_uid for row in manifest.rows} - {""})
     patients = len({row.patient_id for row in manifest.rows})
-    parts = [images, *([f"{studies} studies"] if studies else [])]
-    return ", ".join([*parts, f"{patients} patients" if manifest.patient_ids_given else "no ids"])
+    counts = [f"{len(manifest.rows)} images" + (f" ({shares})" if shares else "")]
+    counts += [f"{studies} studies"] if studies else []
+    counts += [f"{patients} patients" if manifest.patient_ids_given else "patients unknown"]
+    return ", ".join(counts)
 
 
 def _count_labels(manifest: Manifest) -> list[str]:

@@ -216,10 +216,12 @@ def _settle_identities(
     without = sum(not row.patient_id for row in rows)
     ids_given = without < len(rows)
     if ids_given and without:
-        if not all(row.patient_id or row.study_instance_uid for row in rows):
+        unknown = [row.image for row in rows if not (row.patient_id or row.study_instance_uid)]
+        if unknown:
             raise ManifestError(
-                f"{without} of {len(rows)} images have no patient id, and not all of these a study "
-                "either, while others have one; add a column patient_id to the label table"
+                f"{len(unknown)} of {len(rows)} images have neither patient id nor study, while "
+                f"others have: {', '.join(unknown[:3])}{', ...' if unknown[3:] else ''}; add a "
+                "column patient_id to the label table, or take them out of it"
             )
         notes.append(
             f"{without} of {len(rows)} images have no patient id: each of their studies counts as "
