@@ -116,13 +116,13 @@ def build_stem(
 
 
 def port_kernels(kernels: Tensor) -> Tensor:
-    """conv1 for one channel: the sum over the colours, in double precision. (O, 3, k, k) to 1."""
-    return kernels.double().sum(dim=1, keepdim=True).to(kernels.dtype)
+    """conv1 for one channel: the sum over the colours. (O, 3, k, k) to (O, 1, k, k)."""
+    return _rounded(kernels.double().sum(dim=1, keepdim=True), kernels)
 
 
 def spread_kernels(kernels: Tensor) -> Tensor:
-    """conv1 for three equal channels from one for one: a third each. (O, 1, k, k) to 3."""
-    return (kernels.double() / 3).to(kernels.dtype).repeat(1, 3, 1, 1)
+    """conv1 for three equal channels: a third each. (O, 1, k, k) to (O, 3, k, k)."""
+    return _rounded(kernels.double() / 3, kernels).repeat(1, 3, 1, 1)
 
 
 def fold_adapter(kernels: Tensor, weight: Tensor) -> Tensor:
@@ -135,7 +135,12 @@ def fold_adapter(kernels: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (O, 3, k, k) for three equal channels.
     """
-    return (kernels.double() * weight.double().view(1, 3, 1, 1)).to(kernels.dtype)
+    return _rounded(kernels.double() * weight.double().view(1, 3, 1, 1), kernels)
+
+
+def _rounded(exact: Tensor, kernels: Tensor) -> Tensor:
+    """To the precision of the kernels, float32 at least: half precision would lose the identity."""
+    return exact.to(torch.promote_types(kernels.dtype, torch.float32))
 
 
 def port_conv1(conv1: nn.Conv2d) -> nn.Conv2d:

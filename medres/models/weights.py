@@ -146,10 +146,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: not a file of tensors ({type(error).__name__}); give a state dict as "
             "torch.save writes it. Files with pickled objects are not opened: they can run code"
         ) from error
-    while isinstance(content, Mapping) and not _holds_tensors(content):
-        inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
-        content = content.get(inner) if inner else None
-    if not isinstance(content, Mapping):
+    content = _unwrapped(content)
+    if not any(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(
             f"{path}: holds no state dict; give one, alone or under one of {', '.join(WRAPPERS)}"
         )
@@ -166,8 +164,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _holds_tensors(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, Tensor) for value in content.values())
+def _unwrapped(content: Any) -> Mapping[Any, Any]:
+    """The innermost state dict of a checkpoint; empty where there is no mapping at all."""
+    while isinstance(content, Mapping):
+        inner = [content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)]
+        if not inner:
+            return content
+        content = inner[0]
+    return {}
 
 
 def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> tuple[str, ...]:
@@ -273,7 +277,8 @@ def _check_fit(
 def _likely_network(network: GrayscaleResNet, state: Mapping[str, Tensor]) -> str:
     """A hint for the case that the file is of another depth."""
     blocks = tuple(
-        len({n.split(".")[1] for n in state if n.startswith(f"layer{i}.")}) for i in range(1, 5)
+        sum(n.startswith(f"layer{i}.") and n.endswith(".conv1.weight") for n in state)
+        for i in range(1, 5)
     )
     found = BLOCKS.get(("layer1.0.conv3.weight" in state, blocks))
     if found is None:

@@ -33,7 +33,7 @@ def course_factor(course: Course, step: int, total_steps: int, warmup_steps: int
 
 
 def _one_cycle(step: int, total_steps: int, first: float = 1 / 25, last: float = 4e-6) -> float:
-    """Smith & Topin, arXiv:1708.07120, in the form and with the defaults of PyTorch's OneCycleLR."""
+    """Smith & Topin, arXiv:1708.07120, as PyTorch's OneCycleLR has it by default."""
     peak = max(0.0, 0.3 * total_steps - 1)
     if step <= peak:
         return _between(first, 1.0, step / peak if peak else 1.0)

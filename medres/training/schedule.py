@@ -146,16 +146,19 @@ class Schedule:
         return tuple(sorted({plan.opens_at for plan in self.stages}))
 
     def as_table(self) -> list[dict[str, Any]]:
-        """One row an epoch: its active stages with their rates at its last step, batch-norm.
+        """One row an epoch, as things stand at its last step.
 
-        A fractional phase that opens within an epoch shows at that epoch's end.
+        `epoch` and `phase` from 1; `learning_rates` of the stages that train; those `frozen`; those
+        with batch-norm in evaluation mode, `batch_norm_eval`.
         """
         rows = []
         for epoch in range(1, math.ceil(self.total_steps / self.steps_per_epoch) + 1):
-            states = self.at(min(epoch * self.steps_per_epoch, self.total_steps) - 1)
+            step = min(epoch * self.steps_per_epoch, self.total_steps) - 1
+            states = self.at(step)
             rows.append(
                 {
                     "epoch": epoch,
+                    "phase": sum(opens_at <= step for opens_at in self.openings),
                     "learning_rates": {n: s.learning_rate for n, s in states.items() if s.active},
                     "frozen": [n for n, s in states.items() if not s.active],
                     "batch_norm_eval": [n for n, s in states.items() if s.batch_norm == "eval"],
@@ -314,9 +317,9 @@ def build_schedule(
     last = round(max(opening.values(), default=0) * frozen)
     if frozen_epochs < 0 or last >= total:
         raise ConfigError(
-            f"frozen_epochs: {frozen_epochs:g} is not accepted; in {epochs:g} epochs, {preset} "
-            f"opens its last stage only with 0 or more and less than "
-            f"{epochs / max(1, *opening.values(), 1):g}"
+            f"frozen_epochs: {frozen_epochs:g} is not accepted; with {epochs:g} epochs {preset} "
+            f"takes 0 or more and less than {epochs / max(opening.values(), default=1):g}, or its "
+            "last stage never opens"
         )
     warmup = round(stage_warmup_epochs * steps_per_epoch)
     plans = tuple(
