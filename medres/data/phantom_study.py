@@ -40,6 +40,7 @@ class Scanner:
         bits_stored: of each pixel, of 16 allocated.
         detector: matrix and spacing.
         exposure: what it aims at; each picture varies around it.
+        floor: the reading that is stored as 0; what is below clips, as beside the patient.
         levels: stored values for one unit of the detector's reading.
         vois: what its pictures carry to be displayed by, and how often.
     """
@@ -51,6 +52,7 @@ class Scanner:
     bits_stored: int
     detector: Detector
     exposure: Exposure
+    floor: float
     levels: float
     vois: tuple[tuple[Voi, float], ...]
 
@@ -71,6 +73,7 @@ SCANNERS: dict[str, Scanner] = {
             edge=0.6,
             response="log",
         ),
+        floor=-0.5,
         levels=420.0,
         vois=(("window", 0.5), ("two windows", 0.15), ("sigmoid", 0.15), ("lut", 0.2)),
     ),
@@ -89,7 +92,8 @@ SCANNERS: dict[str, Scanner] = {
             edge=0.3,
             response="root",
         ),
-        levels=160.0,
+        floor=-5.4,
+        levels=250.0,
         vois=(("window", 0.6), ("rescaled window", 0.2), ("none", 0.2)),
     ),
 }
@@ -150,8 +154,9 @@ class Radiograph:
 def plan_studies(patients: int, *, seed: int = 0) -> tuple[StudyPlan, ...]:
     """All studies of a set, in the order of patients.
 
-    Every run of four patients holds each pair of scanner and first label once, in random order;
-    so any number of first patients gives a balanced set.
+    Every run of four patients holds each pair of scanner and finding once, in random order, so
+    any number of first patients gives a balanced set; and how many studies or views a patient
+    has says nothing about the finding.
     """
     plans: list[StudyPlan] = []
     for block in range(0, patients, 4):
@@ -163,18 +168,21 @@ def plan_studies(patients: int, *, seed: int = 0) -> tuple[StudyPlan, ...]:
 
 
 def _plan_patient(
-    patient: int, scanner: Literal["A", "B"], first: bool, seed: int
+    patient: int, scanner: Literal["A", "B"], opacity: bool, seed: int
 ) -> list[StudyPlan]:
+    """A patient's studies; of one with opacities at least one shows them, perhaps others too."""
     rng = np.random.default_rng([seed, patient, 0x57D7])
     vois, shares = zip(*SCANNERS[scanner].vois, strict=True)
     plans, days = [], int(rng.integers(0, 700))
-    for study in range(int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))):
+    count = int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))
+    certain = int(rng.integers(count))
+    for study in range(count):
         plans.append(
             StudyPlan(
                 patient=patient,
                 study=study,
                 scanner=scanner,
-                opacity=first if study == 0 else bool(rng.random() < 0.4),
+                opacity=opacity and (bool(rng.random() < 0.5) or study == certain),
                 views=("PA", "LL") if rng.random() < 0.25 else ("PA",),
                 voi=vois[int(rng.choice(len(vois), p=shares))],
                 encoding=ENCODINGS[int(rng.integers(len(ENCODINGS)))],
@@ -287,9 +295,8 @@ def _quantise(
 ) -> tuple[NDArray[np.uint16], tuple[float, float]]:
     """Stored values, and the window in them, in the scanner's polarity."""
     top = 2**scanner.bits_stored - 1
-    base = expose_open(scanner.exposure) - 0.5
-    stored = np.clip(np.rint((reading - base) * scanner.levels), 0, top)
-    low, high = ((edge - base) * scanner.levels for edge in window)
+    stored = np.clip(np.rint((reading - scanner.floor) * scanner.levels), 0, top)
+    low, high = ((edge - scanner.floor) * scanner.levels for edge in window)
     if scanner.photometric_interpretation == "MONOCHROME1":
         stored, low, high = top - stored, top - high, top - low
     return stored.astype(np.uint16), (round(low, 1), round(high, 1))

@@ -110,8 +110,7 @@ def _set_identity(dataset: Any, picture: Radiograph, number: int, seed: int) -> 
     dataset.AccessionNumber = f"P{plan.patient + 1:04d}S{plan.study + 1}"
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "Synthetic chest radiograph"
-    dataset.SeriesNumber = dataset.InstanceNumber = number
-    dataset.InstanceNumber = 1
+    dataset.SeriesNumber, dataset.InstanceNumber = number, 1  # each view is a series
     dataset.Modality = scanner.modality
     dataset.Manufacturer = "medres phantom"
     dataset.ManufacturerModelName = scanner.model
