@@ -28,14 +28,15 @@ def run(config: RunConfig) -> Path:
     """Train, judge and write everything; returns the path of the HTML report."""
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
-    from medres.training.fine_tuning import fine_tune
+    from medres.training.fine_tuning import fine_tune, initialise
     from medres.training.training_data import prepare_training_data
     from pipelines import run_folder
     from pipelines.progress import follow
 
     data = prepare_training_data(config, follow=follow)
+    initial = initialise(config, data)
     run_folder.record_inputs(config, data)
-    trained = fine_tune(config, data)
+    trained = fine_tune(config, data, initial)
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     validation = run_folder.score_split(trained, data, "validation", config).combine(unit)

@@ -74,7 +74,7 @@ def inference_config(record: ModelRecord) -> dict[str, Any]:
     preprocessing, statistics = record.preprocessing, record.preprocessing.statistics
     activation = {"softmax": True} if record.kind == "multiclass" else {"sigmoid": True}
     return {
-        "imports": ["$import glob", "$import os"],
+        "imports": ["$import glob", "$import os", "$import monai.handlers"],
         "bundle_root": ".",
         "output_dir": "$os.path.join(@bundle_root, 'eval')",
         "dataset_dir": "$os.path.join(@bundle_root, 'data')",
@@ -119,29 +119,21 @@ def inference_config(record: ModelRecord) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 8},
         "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                {"_target_": "Activationsd", "keys": "pred", **activation},
-                {
-                    "_target_": "SaveClassificationd",
-                    "keys": "pred",
-                    "meta_keys": "image_meta_dict",
-                    "saver": {
-                        "_target_": "CSVSaver",
-                        "output_dir": "@output_dir",
-                        "filename": "predictions.csv",
-                    },
-                },
-            ],
-        },
+        "postprocessing": {"_target_": "Activationsd", "keys": "pred", **activation},
         "handlers": [
             {
                 "_target_": "CheckpointLoader",
                 "load_path": "$os.path.join(@bundle_root, 'models', 'model.pt')",
                 "load_dict": {"model": "@network"},
                 "map_location": "@device",
-            }
+            },
+            {
+                "_target_": "ClassificationSaver",
+                "output_dir": "@output_dir",
+                "filename": "predictions.csv",
+                "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
+                "output_transform": "$monai.handlers.from_engine(['pred'])",
+            },
         ],
         "evaluator": {
             "_target_": "SupervisedEvaluator",

@@ -68,20 +68,30 @@ class FineTuned:
         }
 
 
-def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> FineTuned:
-    """Train, or go on training, in the run folder.
+@dataclass(frozen=True)
+class InitialNetwork:
+    """A network before training.
 
-    Args:
-        config: of the run.
-        data: checked and normalised.
-        show: whether to show progress.
+    Attributes:
+        network: with its initial weights.
+        weights: what they are.
+        resolved: what the preset, batch size and batch-norm policy come to with them.
+        steps_per_epoch: whole batches of the training images.
+    """
+
+    network: GrayscaleResNet
+    weights: WeightsRecord
+    resolved: ResolvedPreset
+    steps_per_epoch: int
+
+
+def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
+    """Build the network, give it its weights, and let the preset meet them. Writes nothing.
 
     Raises:
-        ConfigError: a device that is not there, too few training images for one batch, or a run
-            folder with another configuration.
+        ConfigError: too few training images for one batch.
         WeightsError: the initial weights cannot be had or do not fit.
     """
-    device = resolve_device(config.device)
     set_determinism(seed=config.seed)
     network = GrayscaleResNet(
         depth=config.model.depth,
@@ -95,15 +105,34 @@ def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> Fi
         batch_size=config.training.batch_size,
         batch_norm=config.model.batch_norm,
     )
-    train_rows = data.manifest.split("train")
-    steps = len(train_rows) // resolved.batch_size
+    n_train = len(data.manifest.split("train"))
+    steps = n_train // resolved.batch_size
     if steps == 0:
         raise ConfigError(
-            f"training.batch_size: {resolved.batch_size} is more than the {len(train_rows)} "
+            f"training.batch_size: {resolved.batch_size} is more than the {n_train} "
             "training images; give a smaller batch or more images"
         )
-    schedule = _build_schedule(config, resolved, steps, trained=weights.trained)
+    return InitialNetwork(network, weights, resolved, steps)
+
+
+def fine_tune(
+    config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool = True
+) -> FineTuned:
+    """Train, or go on training, in the run folder.
+
+    Args:
+        config: of the run.
+        data: checked and normalised.
+        initial: the network; trained in place.
+        show: whether to show progress.
+
+    Raises:
+        ConfigError: a device that is not there, or a run folder with another configuration.
+    """
+    device = resolve_device(config.device)
     precision = resolve_precision(config.training.precision, device)
+    network, weights, resolved = initial.network, initial.weights, initial.resolved
+    schedule = _build_schedule(config, initial)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
         *_build_loaders(config, data, resolved.batch_size, show=show),
@@ -118,20 +147,18 @@ def fine_tune(config: RunConfig, data: TrainingData, *, show: bool = True) -> Fi
     return FineTuned(network, weights, schedule, resolved, result, device, precision, notes)
 
 
-def _build_schedule(
-    config: RunConfig, resolved: ResolvedPreset, steps: int, *, trained: bool
-) -> Schedule:
+def _build_schedule(config: RunConfig, initial: InitialNetwork) -> Schedule:
     training = config.training
     return build_schedule(
-        resolved.preset,
+        initial.resolved.preset,
         epochs=training.epochs,
-        steps_per_epoch=steps,
+        steps_per_epoch=initial.steps_per_epoch,
         base_learning_rate=training.learning_rate,
         warmup_epochs=training.warmup_epochs,
         frozen_epochs=training.frozen_epochs,
-        batch_norm=resolved.batch_norm,
+        batch_norm=initial.resolved.batch_norm,
         stem=config.model.stem,
-        weights_are_trained=trained,
+        weights_are_trained=initial.weights.trained,
     )
 
 

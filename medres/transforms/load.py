@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
@@ -30,7 +31,8 @@ class LoadGrayscaled(MapTransform):
 
     Returns:
         From `__call__`, the item with a `MetaTensor` whose meta holds the pixel spacing in its
-        affine (mm, row then column) and what was applied to the pixels under `medres`. Pixel
+        affine (mm, row then column) and, under `medres`, the record as JSON text:
+        what the file says and what was applied to its pixels. Pixel
         padding is filled with the smallest value outside it.
 
     Raises:
@@ -78,7 +80,8 @@ def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:
         "filename_or_obj": filename,
         MetaKeys.ORIGINAL_AFFINE: affine.clone(),
         MetaKeys.SPATIAL_SHAPE: np.array(pixels.shape),
-        "medres": image.record.as_json(),
+        # Text, since MONAI collates metadata: values differ in kind from image to image.
+        "medres": json.dumps(image.record.as_json()),
     }
     tensor = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
     return MetaTensor(tensor[None], affine=affine, meta=meta)

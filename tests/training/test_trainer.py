@@ -18,7 +18,7 @@ from medres.config import (
 )
 from medres.errors import ConfigError
 from medres.training import trainer as trainer_module
-from medres.training.fine_tuning import FineTuned, fine_tune
+from medres.training.fine_tuning import FineTuned, fine_tune, initialise
 from medres.training.trainer import TrainingRun, macro_auroc
 from medres.training.training_data import TrainingData, prepare_training_data
 
@@ -50,7 +50,7 @@ def data(config: RunConfig) -> TrainingData:
 def train(config: RunConfig, data: TrainingData, out: Path, **training: object) -> FineTuned:
     changed = dataclasses.replace(config.training, **training)
     config = dataclasses.replace(config, out=out, training=changed)
-    return fine_tune(config, data, show=False)
+    return fine_tune(config, data, initialise(config, data), show=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """LoadGrayscaled in a chain, and the same radiograph as JPEG and as DICOM."""
 
 import csv
+import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.transforms import Compose
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -79,7 +80,7 @@ def test_load_gives_rows_before_columns_with_spacing_and_record(tmp_path: Path) 
     assert isinstance(image, MetaTensor)
     assert image.dtype == torch.float32
     assert np.allclose(image.numpy()[0], pixels / 255, atol=1e-7)
-    assert image.meta["medres"]["modality"] == "CR"
+    assert json.loads(image.meta["medres"])["modality"] == "CR"
     assert image.meta["filename_or_obj"] == str(tmp_path / "a.dcm")
 
 
@@ -120,3 +121,12 @@ def test_no_augmentation_is_the_evaluation_chain(tmp_path: Path) -> None:
     item = {"image": str(tmp_path / "a.png")}
     train = build_train_chain(PREPROCESSING, nothing)(dict(item))["image"]
     assert torch.equal(train, build_evaluation_chain(PREPROCESSING)(dict(item))["image"])
+
+
+def test_items_of_different_records_collate(tmp_path: Path) -> None:
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    write_radiograph(tmp_path / "a.dcm", pixels, "MONOCHROME2")
+    Image.fromarray(pixels).save(tmp_path / "b.png")
+    load = LoadGrayscaled("image")
+    batch = list_data_collate([load({"image": str(tmp_path / n)}) for n in ("a.dcm", "b.png")])
+    assert batch["image"].shape == (2, 1, 8, 8)

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a small training through the command line, from random weights."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    argv = ["train", "--data.manifest", str(pictures), "--out", str(out), "--pixels.size", "32"]
+    argv += ["--model.weights", "none", "--model.stem", "port", "--training.preset", "full"]
+    argv += ["--training.batch_size", "18", "--training.epochs", "4", "--device", "cpu"]
+    assert main(argv) == 0
+    return out

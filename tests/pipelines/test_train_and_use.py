@@ -1,0 +1,139 @@
+"""The line from pictures to evidence, through the command line."""
+
+import csv
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.__main__ import main
+
+
+def evaluation(folder: Path) -> dict:
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_run_folder_holds_everything(trained: Path) -> None:
+    for name in (
+        "config.yaml",
+        "run.json",
+        "manifest.csv",
+        "epochs.jsonl",
+        "checkpoints/best.pt",
+        "checkpoints/last.pt",
+        "predictions/validation.csv",
+        "predictions/test.csv",
+        "model/configs/medres.json",
+        "model/models/model.pt",
+        "report/evaluation.json",
+        "report/evaluation.html",
+    ):
+        assert (trained / name).is_file(), name
+    assert yaml.safe_load((trained / "config.yaml").read_text())["pixels"]["size"] == 32
+
+
+def test_report_has_every_figure_with_its_interval(trained: Path) -> None:
+    report = evaluation(trained / "report")
+    finding = report["findings"]["label"]
+    for name in [
+        "auroc",
+        "average_precision",
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "npv",
+        "brier_score",
+        "expected_calibration_error",
+        "prevalence",
+    ]:
+        figure = finding[name]
+        assert figure["low"] <= figure["value"] <= figure["high"], name
+    assert finding["auroc"]["method"].startswith(("DeLong", "AUROC", "one-sided"))
+    assert report["unit"] == "patient"
+    assert report["n"] == {"patients": 6, "studies": 12, "images": 12}
+    assert "Youden index on validation" in finding["threshold"]["rule"]
+    assert any("random" in note for note in report["notes"])
+
+
+def test_no_patient_stands_in_two_splits(trained: Path) -> None:
+    with (trained / "manifest.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    splits = {}
+    for row in rows:
+        splits.setdefault(row["patient_id"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+
+
+def test_evaluation_of_the_test_split_repeats_the_report(trained: Path, tmp_path: Path) -> None:
+    argv = [str(trained / "model"), str(trained / "manifest.csv"), "--split", "test"]
+    assert main(["evaluate", *argv, "--out", str(tmp_path)]) == 0
+    assert evaluation(tmp_path)["findings"] == evaluation(trained / "report")["findings"]
+    assert (tmp_path / "evaluation.html").is_file()
+
+
+def test_evaluation_on_training_patients_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [str(trained / "model"), str(trained / "manifest.csv"), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *argv]) == 2
+    error = capsys.readouterr().err
+    assert "48 of 60 images" in error
+    assert "--on-seen drop" in error
+    assert not (tmp_path / "out").exists()
+    assert main(["evaluate", *argv, "--on-seen", "drop"]) == 0
+    report = evaluation(tmp_path / "out")
+    assert report["n"]["patients"] == 6
+    assert any("were left out" in note for note in report["notes"])
+
+
+def test_resumed_finished_run_reports_the_same(trained: Path, tmp_path: Path) -> None:
+    before = evaluation(trained / "report")["findings"]
+    assert main(["train", "--config", str(trained / "config.yaml")]) == 0
+    assert evaluation(trained / "report")["findings"] == before
+
+
+def test_score_lists_every_file_once(trained: Path, pictures: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    shutil.copytree(pictures.parent, archive)
+    (archive / "broken.dcm").write_text("no image")
+    out = tmp_path / "out"
+    assert main(["score", str(archive), "--model", str(trained / "model"), "--out", str(out)]) == 3
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["files"] == 62
+    assert summary["files_scored"] == 60
+    assert summary["files_rejected"] == 2  # broken.dcm, and manifest.csv
+    rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert {r["reason"] for r in rejected} == {"not_dicom", "unknown_format"}
+
+
+def test_scores_are_those_of_the_training_run(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    main(["score", str(pictures.parent), "--model", str(trained / "model"), "--out", str(out)])
+    with (out / "keys.csv").open() as stream:
+        name_of = {row["image_key"]: row["image"] for row in csv.DictReader(stream)}
+    with (out / "images.csv").open() as stream:
+        scores = {name_of[r["image_key"]]: float(r["label"]) for r in csv.DictReader(stream)}
+    with (trained / "predictions" / "test.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows
+    for row in rows:
+        assert scores[Path(row["image"]).name] == pytest.approx(float(row["label_score"]), abs=1e-5)
+
+
+def test_result_tables_name_no_file_and_keys_are_the_owners_alone(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    main(["score", str(pictures.parent), "--model", str(trained / "model"), "--out", str(out)])
+    for name in ("images.csv", "studies.csv", "rejected.jsonl", "summary.json"):
+        text = (out / name).read_text()
+        assert ".png" not in text
+        assert "manifest" not in text
+    for name in ("keys.csv", "site_secret"):
+        assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
