@@ -121,6 +121,14 @@ def test_chains_of_copies_are_one_group():
     assert [row.image for row in report.manifest.rows] == ["2.png"]
 
 
+def test_an_image_that_links_two_others_joins_them_in_whatever_order():
+    # 2 shares its pixels with 0 and its instance with 1.
+    made, digests = manifest(("train", 0, "a"), ("test", 0, "b"), ("train", 0, "a"))
+    uids = {("1.png", 0): "1.2.3", ("2.png", 0): "1.2.3"}
+    report = check_leakage(made, digests, sop_instance_uids=uids, on_duplicate="drop_from_train")
+    assert [row.image for row in report.manifest.rows] == ["1.png"]
+
+
 def test_a_patient_in_two_splits_is_refused_before_pixels_are_compared(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("image,patient_id,split,label\na,P,train,0\nb,P,test,1\n")
