@@ -53,6 +53,9 @@ def fitting_steps(preprocessing: Preprocessing) -> list[Transform]:
 def augmentation_steps(augmentation: AugmentationConfig, size: int) -> list[Transform]:
     """The random steps, on normalised (1, size, size) images. A step whose amount is 0 is left out.
 
+    Geometry changes every image; contrast and brightness four in five; gamma and erasing every
+    second; noise three in ten; blur one in five: most images keep the quality they were taken in.
+
     Args:
         augmentation: amounts; see `medres.config.AugmentationConfig`.
         size: side of the images, in pixels.
@@ -74,15 +77,15 @@ def augmentation_steps(augmentation: AugmentationConfig, size: int) -> list[Tran
             )
         )
     if a.blur:
-        steps.append(RandGaussianSmoothd(IMAGE, (0.01, a.blur), (0.01, a.blur), prob=0.5))
+        steps.append(RandGaussianSmoothd(IMAGE, (0.01, a.blur), (0.01, a.blur), prob=0.2))
     if a.gamma:
-        steps.append(RandAdjustContrastd(IMAGE, 1.0, (math.exp(-a.gamma), math.exp(a.gamma))))
+        steps.append(RandAdjustContrastd(IMAGE, 0.5, (math.exp(-a.gamma), math.exp(a.gamma))))
     if a.contrast:
-        steps.append(RandScaleIntensityd(IMAGE, factors=a.contrast, prob=1.0))
+        steps.append(RandScaleIntensityd(IMAGE, factors=a.contrast, prob=0.8))
     if a.brightness:
-        steps.append(RandShiftIntensityd(IMAGE, offsets=a.brightness, prob=1.0))
+        steps.append(RandShiftIntensityd(IMAGE, offsets=a.brightness, prob=0.8))
     if a.noise:
-        steps.append(RandGaussianNoised(IMAGE, prob=0.5, std=a.noise))
+        steps.append(RandGaussianNoised(IMAGE, prob=0.3, std=a.noise))
     if a.erase:
         side = max(1, round(a.erase * size))
         steps.append(
