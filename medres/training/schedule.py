@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args
 
 from medres.errors import ConfigError
 from medres.models.stages import STAGES, Stage, check_stage
-from medres.models.stem import StemName
+from medres.models.stem import STEMS, StemName
 from medres.training.course import COURSES, Course, course_factor
 
 Preset = Literal["freeze_then_finetune", "discriminative", "gradual", "full"]
@@ -303,6 +303,7 @@ def build_schedule(
     """
     _check_choice("preset", preset, PRESETS)
     _check_choice("course", course, COURSES)
+    _check_choice("stem", stem, STEMS)
     _check_choice("batch_norm", batch_norm, ("train", "eval"))
     resolved = resolve_preset(
         preset,
@@ -315,6 +316,10 @@ def build_schedule(
     _check_lengths(total, steps_per_epoch, base_learning_rate, epochs, warmup_epochs)
     opening, frozen = OPENING[preset], frozen_epochs * steps_per_epoch
     last = round(max(opening.values(), default=0) * frozen)
+    if not stage_warmup_epochs >= 0:
+        raise ConfigError(
+            f"stage_warmup_epochs: {stage_warmup_epochs:g} is not accepted; give 0 or more"
+        )
     if frozen_epochs < 0 or last >= total:
         raise ConfigError(
             f"frozen_epochs: {frozen_epochs:g} is not accepted; with {epochs:g} epochs {preset} "

@@ -132,7 +132,7 @@ def test_one_channel_weights_do_not_fit_an_imagenet_adapter(tmp_path):
     )
     path = save(tmp_path, GrayscaleResNet(18, "port", 3).state_dict())
     with pytest.raises(
-        WeightsError, match="was trained on one channel.*; give adapter_init 'ones'"
+        WeightsError, match=r"was trained on one channel.*; give adapter_init 'ones'"
     ):
         load_weights(network, path)
 
@@ -163,7 +163,9 @@ def test_weights_that_lack_tensors_are_refused_by_name(tmp_path, rgb_network):
 
 
 def test_weights_of_no_resnet_are_refused(tmp_path):
-    with pytest.raises(WeightsError, match="does not fit a resnet18 .*; give weights of that netw"):
+    with pytest.raises(
+        WeightsError, match=r"does not fit a resnet18 .*; give weights of that netw"
+    ):
         load_weights(GrayscaleResNet(18), save(tmp_path, {"linear.weight": torch.zeros(2, 2)}))
 
 
