@@ -197,11 +197,11 @@ def _draw_opacity(anatomy: ChestAnatomy, rng: np.random.Generator, contrast: flo
     radius = rng.uniform(15, 20) if focal else rng.uniform(21, 27)
     lung, center = _place(anatomy, radius, rng)
     full = contrast * (MUSCLE - LUNG)  # no air left in the alveoli
-    deep = np.array([1.0, 1.8, 1.0])  # along the bronchi, as segments are
+    deep = np.array([1.0, 2.2, 1.0])  # along the bronchi, as segments are
     if focal:
         lobes = [(center, radius * rng.uniform(0.9, 1.1, 3) * deep, full * rng.uniform(0.85, 1.0))]
     else:
-        weight = full * rng.uniform(0.32, 0.42)
+        weight = full * rng.uniform(0.36, 0.46)
         lobes = [
             (
                 center + rng.normal(0, 0.32, 3) * radius,
@@ -226,7 +226,7 @@ def _soft(center: Floats, half_axes: Floats, weight: float) -> Ellipsoids:
 
 def _place(anatomy: ChestAnatomy, radius_mm: float, rng: np.random.Generator) -> tuple[int, Floats]:
     """A lung (0 right, 1 left) and a point: all around in lung, and hidden from no frontal ray."""
-    corners = radius_mm * np.concatenate([np.eye(3), -np.eye(3)]) * [0.9, 1.4, 0.9]
+    corners = radius_mm * np.concatenate([np.eye(3), -np.eye(3)]) * [0.9, 1.6, 0.9]
     rays = np.linspace(-160, 160, 33)[:, None] * [0.0, 1.0, 0.0] + 0.7 * corners[:, None]
     while True:
         lung = int(rng.integers(2))

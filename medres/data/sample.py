@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medres.data.phantom_study import StudyPlan, plan_studies, render_study
+from medres.data.phantom_study import Radiograph, StudyPlan, plan_studies, render_study
 from medres.data.sample_dicom import build_dataset, study_instance_uid
 from medres.data.sample_volume import render_volume, write_volume
 from medres.errors import ConfigError
@@ -53,7 +53,7 @@ class SampleRecipe:
         version: of the code that draws.
     """
 
-    patients: int = 360
+    patients: int = 400
     studies: int | None = None
     volumes: int = 20
     seed: int = 0
@@ -166,11 +166,14 @@ def write_sample_data(
     plans = plan_studies(recipe.patients, seed=recipe.seed)[: recipe.studies]
     source = ready / "studies" if ready is not None and _same_pictures(ready, recipe) else None
     total, done = sum(len(plan.views) for plan in plans), 0
+    # Threads render, since numpy lets go of the interpreter; this one encodes, since not every
+    # encoder bears company (pylibjpeg-openjpeg 2.6.0 crashes the interpreter).
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(_write_study, paths.studies, plan, recipe, source) for plan in plans]
         try:
-            for job in jobs:
-                done += job.result()
+            rendered = pool.map(lambda plan: _render_missing(plan, recipe, source), plans)
+            for plan, pictures in zip(plans, rendered, strict=True):
+                _write_study(paths.studies, plan, recipe, pictures, source)
+                done += len(plan.views)
                 if progress is not None:
                     progress(done, total)
         finally:
@@ -190,18 +193,35 @@ def _same_pictures(ready: Path, recipe: SampleRecipe) -> bool:
     )
 
 
-def _write_study(folder: Path, plan: StudyPlan, recipe: SampleRecipe, source: Path | None) -> int:
-    """Write one study's files, or copy them; the number of its pictures."""
-    name = Path(f"p{plan.patient + 1:04d}") / f"s{plan.study + 1}"
-    if source is not None and (source / name).is_dir():
-        shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
-        return len(plan.views)
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    pictures = render_study(plan, seed=recipe.seed, opacity_contrast=recipe.opacity_contrast)
+def _study_folder(plan: StudyPlan) -> Path:
+    return Path(f"p{plan.patient + 1:04d}") / f"s{plan.study + 1}"
+
+
+def _render_missing(
+    plan: StudyPlan, recipe: SampleRecipe, source: Path | None
+) -> tuple[Radiograph, ...]:
+    """A study's pictures, or none where its files only need copying."""
+    if source is not None and (source / _study_folder(plan)).is_dir():
+        return ()
+    return render_study(plan, seed=recipe.seed, opacity_contrast=recipe.opacity_contrast)
+
+
+def _write_study(
+    folder: Path,
+    plan: StudyPlan,
+    recipe: SampleRecipe,
+    pictures: tuple[Radiograph, ...],
+    source: Path | None,
+) -> None:
+    """Write one study's files, or copy them."""
+    place = folder / _study_folder(plan)
+    if source is not None and not pictures:
+        shutil.copytree(source / _study_folder(plan), place, dirs_exist_ok=True)
+        return
+    place.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, start=1):
         dataset = build_dataset(picture, number, seed=recipe.seed)
-        dataset.save_as(folder / name / f"i{number}.dcm", enforce_file_format=True)
-    return len(pictures)
+        dataset.save_as(place / f"i{number}.dcm", enforce_file_format=True)
 
 
 def _write_labels(path: Path, plans: Iterable[StudyPlan], seed: int) -> None:

@@ -78,7 +78,12 @@ def test_intervals_of_chosen_pixels_are_those_of_all() -> None:
 @given(
     st.lists(
         st.tuples(
-            *[st.floats(-70, 70)] * 3, *[st.floats(1, 45)] * 3, st.floats(0, 180), st.floats(0, 180)
+            st.floats(-70, 70),
+            st.floats(-120, 800),
+            st.floats(-70, 70),
+            *[st.floats(1, 45)] * 3,
+            st.floats(0, 180),
+            st.floats(0, 180),
         ),
         min_size=1,
         max_size=8,

@@ -182,6 +182,20 @@ def test_ensure_cut_off_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ensure_puts_the_set_in_its_place_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, target: Path) -> Path:
+        assert read_recipe(self) == SMALL
+        assert not target.exists()
+        raise OSError("no rename today")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="no rename today"):
+        ensure_sample_data(tmp_path, SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ensure_clears_away_what_a_killed_run_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
