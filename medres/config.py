@@ -125,7 +125,8 @@ class TrainingConfig:
         class_weights: weigh positives by the training set's negatives per positive.
         label_smoothing: moves targets this far toward the middle.
         ema_decay: validate and keep an exponential moving average of the weights; 0 for none.
-        select_by: what the best epoch is chosen by, on validation.
+        select_by: which epoch's weights are kept: of the best validation auroc or loss, or the
+            last, where validation is too small or too easy to tell epochs apart.
         patience: stop after so many epochs without a better one; 0 never stops early.
         precision: of the forward pass; auto takes bf16 where the device computes it natively.
         workers: processes that read images; 0 reads in the main one.
@@ -146,7 +147,7 @@ class TrainingConfig:
     class_weights: bool = True
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
-    select_by: Literal["auroc", "loss"] = "auroc"
+    select_by: Literal["auroc", "loss", "last"] = "auroc"
     patience: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0

@@ -130,7 +130,7 @@ def describe_run(
         "leakage": data.leakage,
         "model": {
             **record.network.as_arguments(),
-            "weights": trained.weights.description,
+            "weights": trained.weights.source,
             "weights_sha256": record.weights_sha256,
         },
         "preprocessing": data.preprocessing.as_json(),

@@ -41,7 +41,7 @@ their maximum.
 {thresholds}
 
 ## Training
-Initial weights: {record.training.get("weights", "unknown")}. Preset: \
+Initial weights: {record.training.get("initial_weights", "unknown")}. Preset: \
 {record.training.get("preset", "unknown")}. Best epoch: {record.training.get("best_epoch", "?")}.
 
 | split | patients | studies | images |

@@ -55,7 +55,8 @@ class FineTuned:
     def as_json(self) -> dict[str, Any]:
         """How it was trained, as JSON values."""
         return {
-            "weights": self.weights.description,
+            "weights": self.weights.source,
+            "initial_weights": self.weights.description,
             "preset": self.resolved.preset,
             "batch_norm": self.resolved.batch_norm,
             "batch_size": self.resolved.batch_size,

@@ -49,7 +49,7 @@ class TrainingPlan:
         label_smoothing: moves targets this far toward the middle.
         class_weights: (F,) weight of the positives of each finding, or of each class; None for 1.
         ema_decay: of the averaged weights; 0 for none.
-        select_by: what the best epoch is chosen by, on validation.
+        select_by: which epoch is kept: of the best validation auroc or loss, or the last.
         patience: stop after so many epochs without a better one; 0 never stops early.
         precision: of the forward pass.
         fingerprint: of the configuration and the inputs; a run resumes only with its own.
@@ -63,7 +63,7 @@ class TrainingPlan:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
     ema_decay: float = 0.0
-    select_by: Literal["auroc", "loss"] = "auroc"
+    select_by: Literal["auroc", "loss", "last"] = "auroc"
     patience: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     fingerprint: str = ""
@@ -218,8 +218,8 @@ class TrainingRun:
         p = self.progress
         figures = self.evaluator.state.metrics
         loss, area = figures["loss"], figures["auroc"]
-        goodness = (-loss, 0.0) if self.plan.select_by == "loss" or area is None else (area, -loss)
         epoch: int = engine.state.epoch
+        goodness = _goodness(self.plan.select_by, epoch, loss, area)
         is_best = goodness > p.best
         if is_best:
             p.best, p.best_epoch = goodness, epoch
@@ -293,6 +293,15 @@ class TrainingRun:
                 "max_epochs": self.plan.epochs,
             }
         )
+
+
+def _goodness(
+    select_by: Literal["auroc", "loss", "last"], epoch: int, loss: float, area: float | None
+) -> tuple[float, float]:
+    """What epochs are compared by; the larger is kept, the earlier of equal ones."""
+    if select_by == "last":
+        return float(epoch), 0.0
+    return (-loss, 0.0) if select_by == "loss" or area is None else (area, -loss)
 
 
 class _ValidationFigures:

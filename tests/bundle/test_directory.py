@@ -31,7 +31,7 @@ def record_of(weights_sha256: str, depth: int = 18) -> ModelRecord:
         unit="patient",
         thresholds={"opacity": Threshold(0.25, "Youden index on validation", 30)},
         weights_sha256=weights_sha256,
-        training={"weights": "random weights", "splits": {}, "notes": ["A note."]},
+        training={"initial_weights": "random weights", "splits": {}, "notes": ["A note."]},
         provenance={"medres": "0.1.0", "packages": {"monai": "1.6.1"}},
     )
 
