@@ -93,7 +93,7 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
     digest = _checked_digest(path)
     left_out = _load_state(network, _read_state(path), path.name)
     notes: tuple[str, ...] = ()
-    if left_out:
+    if left_out and source != "imagenet":  # whose thousand classes nobody expects to keep
         notes = (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
     return WeightsRecord(source, description, True, digest, left_out, notes)
 

@@ -47,7 +47,7 @@ def largest_error(depth, rgb_network, with_random_norms) -> float:
     return max(errors)
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50])
+@pytest.mark.parametrize("depth", [18, 50])
 def test_stems_start_as_the_rgb_network_in_float64(
     depth, rgb_network, with_random_norms, double_precision
 ):
@@ -55,8 +55,8 @@ def test_stems_start_as_the_rgb_network_in_float64(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [101, 152])
-def test_stems_of_deep_networks_start_as_the_rgb_network_in_float64(
+@pytest.mark.parametrize("depth", [34, 101, 152])
+def test_stems_of_other_depths_start_as_the_rgb_network_in_float64(
     depth, rgb_network, with_random_norms, double_precision
 ):
     assert largest_error(depth, rgb_network, with_random_norms) < 1e-10

@@ -278,3 +278,4 @@ def test_imagenet_weights_in_torch_hubs_folder_need_no_network(tmp_path, monkeyp
     assert record.source == "imagenet"
     assert record.description == "torchvision resnet18 IMAGENET1K_V1 (resnet18-f37072fd.pth)"
     assert record.left_out == ("fc.weight", "fc.bias")
+    assert record.notes == ()
