@@ -11,6 +11,7 @@
     ├── WeightsError(ValueError)             weights that cannot be had or do not fit the network
     ├── BundleError(ValueError)              a model directory that is damaged or not ours
     │   └── PreprocessingMismatchError       the model expects another preprocessing
+    ├── MetricInputError(ValueError)         labels or scores that no metric can take
     ├── UndefinedMetricError(ValueError)     a statistic that these labels do not define
     └── MissingDependencyError(ImportError)  an optional package that this call needs
 
@@ -91,6 +92,10 @@ class BundleError(MedresError, ValueError):
 
 class PreprocessingMismatchError(BundleError):
     """The preprocessing at hand is not the one that the model was trained with."""
+
+
+class MetricInputError(MedresError, ValueError):
+    """Labels or scores that no metric can take: wrong shapes, labels not 0 or 1, NaN scores."""
 
 
 class UndefinedMetricError(MedresError, ValueError):

@@ -9,9 +9,15 @@ from medres.files import file_digest, read_json, write_json, write_text, written
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), written_whole(path) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError
+    half_of_the_new = b"\xff"
+
+    def fail() -> None:
+        with written_whole(path) as temporary:
+            temporary.write_bytes(half_of_the_new)
+            half_of_the_new.decode()
+
+    with pytest.raises(UnicodeDecodeError):
+        fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

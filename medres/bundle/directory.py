@@ -58,8 +58,10 @@ class Model:
 def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
     """Write `models/model.pt`; returns its SHA-256 for the record."""
     path = folder / "models" / "model.pt"
-    with written_whole(path) as temporary:
-        torch.save({name: tensor.detach().cpu() for name, tensor in state.items()}, temporary)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # To a stream: given a path, torch writes its name into the file, and equal weights differ.
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        torch.save(tensors, stream)
     return file_digest(path)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medres.metrics.inputs import ArrayLike, MetricInputError, as_tensors
+from medres.errors import MetricInputError
+from medres.metrics.inputs import ArrayLike, as_tensors
 from medres.metrics.intervals import number_ids
 
 Unit = Literal["study", "patient"]

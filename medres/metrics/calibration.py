@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from medres.errors import UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, MetricInputError, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_columns, read_back
 from medres.metrics.intervals import (
     RESAMPLES,
     BootstrapInterval,

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from medres.errors import MetricInputError
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
 from medres.metrics.finding_evaluation import (
     COLUMNS,
@@ -17,7 +18,7 @@ from medres.metrics.finding_evaluation import (
     evaluate_finding,
     prepare_finding,
 )
-from medres.metrics.inputs import ArrayLike, MetricInputError, as_tensors, check_counts
+from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
@@ -364,7 +365,7 @@ def _notes(
     for entry in entries:
         if entry.n_missing:
             notes.append(
-                f"{entry.finding}: {entry.n_missing} {units} without a label are left out."
+                f"{entry.finding}: left out for want of a label: {entry.n_missing} {units}."
             )
         fewer = min(entry.n_positive, entry.n - entry.n_positive)
         if 0 < fewer < FEW:

@@ -15,14 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medres.errors import MedresError, UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 
 ArrayLike = Tensor | NDArray[Any] | Sequence[Any]
 """A tensor on any device, a numpy array, or (nested) sequences of numbers."""
-
-
-class MetricInputError(MedresError, ValueError):
-    """Labels or scores that no metric can take: wrong shapes, labels not 0 or 1, NaN scores."""
 
 
 def as_tensors(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medres.errors import UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, MetricInputError
+from medres.metrics.inputs import ArrayLike
 
 RESAMPLES = 2000
 """Enough for 95 % percentile limits to settle in the third digit (Efron & Tibshirani 1993, 14.5:

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medres.errors import UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, MetricInputError, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_columns, read_back
 from medres.metrics.intervals import clopper_pearson, wilson
 from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
 

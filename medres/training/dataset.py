@@ -70,11 +70,11 @@ class SeededCacheDataset(_Seeded, CacheDataset):
         transform: Compose,
         seed: int,
         *,
-        workers: int = 1,
         progress: bool = False,
     ) -> None:
         self.seed = seed
-        super().__init__(items, transform, num_workers=max(1, workers), progress=progress)
+        # One thread: decoders hold the GIL, and OpenJPEG's binding is not safe in several.
+        super().__init__(items, transform, num_workers=1, progress=progress)
 
 
 class EpochSampler(Sampler[int]):
@@ -106,7 +106,7 @@ def build_dataset(
 ) -> SeededDataset | SeededCacheDataset:
     """A data set of `items`, its deterministic part in memory where `cache` is set."""
     if cache:
-        return SeededCacheDataset(items, transform, seed, workers=2, progress=progress)
+        return SeededCacheDataset(items, transform, seed, progress=progress)
     return SeededDataset(items, transform, seed)
 
 

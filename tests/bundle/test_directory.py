@@ -178,3 +178,9 @@ def test_weights_that_hide_code_are_not_run(model: Path) -> None:
     with pytest.raises(BundleError, match="not a state dict"):
         load_model(model)
     assert not (model / "exploited").exists()
+
+
+def test_equal_weights_have_equal_digests(tmp_path: Path) -> None:
+    state = {"a": torch.arange(6.0).reshape(1, 2, 3, 1)}
+    nhwc = {"a": state["a"].clone(memory_format=torch.channels_last)}
+    assert write_weights(tmp_path / "one", state) == write_weights(tmp_path / "two", nhwc)

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medres.errors import MetricInputError
 from medres.metrics.aggregation import combine_scores
-from medres.metrics.inputs import MetricInputError
 
 NAN = math.nan
 PATIENTS = ["b", "a", "a", "a", "b"]

@@ -7,14 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medres.errors import UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.calibration import (
     brier_score,
     calibration_error_estimate,
     expected_calibration_error,
     reliability_curve,
 )
-from medres.metrics.inputs import MetricInputError
 from medres.metrics.intervals import (
     BootstrapInterval,
     patient_bootstrap,

@@ -8,10 +8,9 @@ import pytest
 import sklearn.metrics
 import torch
 
-from medres.errors import UndefinedMetricError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import Estimate, UndefinedEstimate
 from medres.metrics.evaluation import evaluate
-from medres.metrics.inputs import MetricInputError
 from medres.metrics.intervals import wilson
 from medres.metrics.operating_point import Confusion, Threshold
 from medres.metrics.ranking import auroc, average_precision

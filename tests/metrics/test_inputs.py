@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medres.errors import MedresError, UndefinedMetricError
-from medres.metrics.inputs import MetricInputError, as_columns, as_tensors, read_back
+from medres.errors import MedresError, MetricInputError, UndefinedMetricError
+from medres.metrics.inputs import as_columns, as_tensors, read_back
 
 
 def test_inputs_of_any_kind_become_float64_of_equal_value():

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medres.errors import UndefinedMetricError
-from medres.metrics.inputs import MetricInputError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.intervals import (
     BootstrapInterval,
     bootstrap_estimate,

@@ -9,8 +9,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medres.errors import UndefinedMetricError
-from medres.metrics.inputs import MetricInputError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.operating_point import (
     Confusion,
     Threshold,

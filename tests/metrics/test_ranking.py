@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from medres.errors import UndefinedMetricError
-from medres.metrics.inputs import MetricInputError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.intervals import patient_bootstrap, patient_groups
 from medres.metrics.ranking import (
     area_under_roc,
