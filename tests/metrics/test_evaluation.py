@@ -57,7 +57,7 @@ def test_missing_labels_are_left_out_of_their_finding_only_and_noted():
     assert (report["a"].n, report["a"].n_missing) == (200, 0)
     assert (report["b"].n, report["b"].n_missing) == (150, 50)
     assert report["b"].figures["auroc"] == auroc(label[50:, 1], score[50:, 1])
-    assert "b: 50 patients without a label are left out." in report.notes
+    assert "b: left out for want of a label: 50 patients." in report.notes
 
 
 def test_findings_without_a_class_are_undefined_with_a_reason_and_left_out_of_macro():
