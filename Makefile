@@ -1,15 +1,13 @@
 # make demo    set up, train on the sample data, print the result and where the report lies
 # make test    set up, run the tests that take seconds to minutes
 # make check   ruff, mypy        make slow    the tests that take many minutes
-# make bench   speed and memory beside peers; results in benchmarks/RESULTS.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Several test processes would fight for the cores that one torch process already fills.
 export MPLBACKEND := Agg
 
-.PHONY: demo test slow check install bench clean
+.PHONY: demo test slow check install clean
 
 demo: $(VENV)/installed
 	$(BIN)/medres demo
@@ -24,9 +22,6 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-bench: $(VENV)/installed-dev
-	$(BIN)/python -m benchmarks.run_all
 
 install: $(VENV)/installed
 

@@ -80,6 +80,6 @@ class Predictor:
     @torch.inference_mode()
     def score_batch(self, images: Tensor) -> Tensor:
         """Probabilities (B, F) float64 of network inputs (B, 1, S, S)."""
-        network = self.network.to(self.device, memory_format=torch.channels_last).eval()
+        network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
         logits = AutocastInferer(self.precision)(images.to(self.device), network)
         return probabilities(self.kind, logits.double()).cpu()
