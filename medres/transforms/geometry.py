@@ -102,7 +102,7 @@ class FitGeometryd(MapTransform, InvertibleTransform):
             transform_info=self.get_transform_info(),
             lazy=False,
         )
-        tracked: MetaTensor = MetaTensor(fitted).copy_meta_from(meta)
+        tracked: Tensor = MetaTensor(fitted).copy_meta_from(meta)
         return tracked
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
