@@ -1,0 +1,36 @@
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from medres.training.average import WeightAverage
+
+
+def test_average_follows_the_weights_with_a_ramp_and_takes_buffers_along() -> None:
+    network = nn.BatchNorm1d(1)
+    average = WeightAverage(network, 0.9)
+
+    def step(engine: Engine, value: float) -> None:
+        with torch.no_grad():
+            network.weight.fill_(value)
+            network.running_mean.fill_(10 * value)
+            network.num_batches_tracked += 1
+
+    engine = Engine(step)
+    average.attach(engine)
+    engine.run([1.0, 2.0, 2.0])
+    # AveragedModel copies at first; then d = min(.9, (1 + t) / (10 + t)) for t = 1, 2.
+    second = 1.0 + (2.0 - 1.0) * (1 - 2 / 11)
+    third = second + (2.0 - second) * (1 - 3 / 12)
+    assert torch.isclose(average.averaged_network.weight, torch.tensor(third))
+    assert torch.isclose(average.averaged_network.running_mean, torch.tensor(10 * third))
+    assert average.averaged_network.num_batches_tracked == 3
+
+
+def test_average_goes_on_from_its_saved_state() -> None:
+    network = nn.Linear(1, 1)
+    first = WeightAverage(network, 0.5)
+    first.average.update_parameters(network)
+    second = WeightAverage(nn.Linear(1, 1), 0.5)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(second.averaged_network.weight, network.weight)
+    assert int(second.average.n_averaged) == 1
