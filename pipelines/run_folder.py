@@ -127,7 +127,12 @@ def describe_run(
             "patient_ids_given": data.manifest.patient_ids_given,
         },
         "splits": data.counts(),
-        "leakage": data.leakage,
+        "leakage": {
+            "equal images in two splits": data.leakage["across_splits"],
+            "equal images within one split": data.leakage["within_splits"],
+            "of them with different labels": data.leakage["conflicting"],
+            "images dropped for it": sum(data.leakage["dropped"].values()),
+        },
         "model": {
             **record.network.as_arguments(),
             "weights": trained.weights.source,

@@ -18,11 +18,21 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
     try:
         status = action()
         return status if isinstance(status, int) else 0
-    except MedresError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+    except (MedresError, RuntimeError) as error:
+        ours = _cause(error)
+        if ours is None:
+            raise
+        print(f"{program}: {ours}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
             f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr
         )
         return 130
+
+
+def _cause(error: BaseException | None) -> MedresError | None:
+    """The error of ours behind one of MONAI's, which wraps whatever a transform raises."""
+    while error is not None and not isinstance(error, MedresError):
+        error = error.__cause__
+    return error

@@ -59,7 +59,8 @@ class Predictor:
             (N, F) float64 in [0, 1], on the CPU, in the order of the items.
 
         Raises:
-            UnreadableImageError: the first image that cannot be read.
+            RuntimeError: from MONAI's chain, caused by the `UnreadableImageError` of the first
+                image that cannot be read; `survey_images` and `score_archive` find them before.
         """
         dataset = Dataset(items, build_evaluation_chain(self.preprocessing))
         loader = build_loader(dataset, BATCH_SIZE, workers=self.workers)

@@ -1,0 +1,37 @@
+import pytest
+
+from medres.errors import ConfigError
+from pipelines.shell import exit_status
+
+
+def fail_through_monai() -> None:
+    try:
+        raise ConfigError("seed: wrong")
+    except ConfigError as error:
+        raise RuntimeError("applying transform <object at 0x7f>") from error
+
+
+def test_status_of_the_action_is_passed_on() -> None:
+    assert exit_status("medres", lambda: None) == 0
+    assert exit_status("medres", lambda: 3) == 3
+
+
+def test_our_error_is_a_message_even_behind_one_of_monai(capsys) -> None:
+    assert exit_status("medres x", fail_through_monai) == 2
+    assert capsys.readouterr().err == "medres x: seed: wrong\n"
+
+
+def test_error_that_is_not_ours_keeps_its_traceback() -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        exit_status("medres", fail)
+
+
+def test_interrupt_says_how_to_go_on(capsys) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_status("medres", interrupt) == 130
+    assert "started again, it goes on" in capsys.readouterr().err
