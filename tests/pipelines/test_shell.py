@@ -31,4 +31,4 @@ def test_interrupt_says_how_to_go_on(capsys) -> None:
         raise KeyboardInterrupt
 
     assert exit_status("medres", interrupt) == 130
-    assert "interrupted; started again" in capsys.readouterr().err
+    assert "interrupted; start it again" in capsys.readouterr().err
