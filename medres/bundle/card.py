@@ -15,7 +15,7 @@ def model_card(record: ModelRecord) -> str:
         f"| {name} | {t.value:.4g} | {t.rule} | {t.n} |" for name, t in record.thresholds.items()
     )
     splits = "\n".join(
-        f"| {name} | {counts['patients']} | {counts['studies']} | {counts['images']} |"
+        f"| {name} | {counts['patients']} | {counts['studies'] or '–'} | {counts['images']} |"
         for name, counts in record.training.get("splits", {}).items()
     )
     notes = "\n".join(f"- {note}" for note in record.training.get("notes", ()))

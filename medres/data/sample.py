@@ -55,7 +55,7 @@ class SampleRecipe:
 
     patients: int = 400
     studies: int | None = None
-    volumes: int = 20
+    volumes: int = 60
     seed: int = 0
     opacity_contrast: float = 1.0
     version: int = RECIPE_VERSION

@@ -55,7 +55,7 @@ class ImageScores:
         )
         counts = {
             "patients": combined.n_patients,
-            "studies": combined.n_studies,
+            "studies": combined.n_studies if any(studies) else None,
             "images": combined.n_images,
         }
         if unit == "image":
@@ -85,14 +85,14 @@ class CaseScores:
         patient_ids: (N,) the patient of each case.
         y_true: (N, F) in {0, 1, NaN}; NaN = missing.
         y_score: (N, F) probabilities.
-        counts: patients, studies and images that went in.
+        counts: patients, studies (None where none is named) and images that went in.
     """
 
     unit: Unit
     patient_ids: tuple[str, ...]
     y_true: Tensor
     y_score: Tensor
-    counts: Mapping[str, int]
+    counts: Mapping[str, int | None]
 
     def choose_thresholds(
         self,

@@ -53,11 +53,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def count_cases(manifest: Manifest, rows: Iterable[ManifestRow]) -> dict[str, Any]:
-    """Patients, studies, images, and images with each finding."""
+    """Patients, studies (None where none is named), images, and images with each finding."""
     rows = tuple(rows)
     return {
         "patients": len({row.patient_id for row in rows}),
-        "studies": len({row.study_instance_uid for row in rows}),
+        "studies": len({row.study_instance_uid for row in rows} - {""}) or None,
         "images": len(rows),
         "positives": {
             name: sum(row.labels[index] == 1 for row in rows)
