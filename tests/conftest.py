@@ -7,12 +7,12 @@ other skip is a failure: a test that silently does not run protects nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from real_data import real_data_root
 
 ABSENT = "not on this machine: "
 
@@ -20,10 +20,10 @@ ABSENT = "not on this machine: "
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Root of the real data: holds `data/` and `golden/`. Set by MEDRES_TEST_DATA."""
-    root = Path(os.environ.get("MEDRES_TEST_DATA", Path(__file__).parents[1] / "../shared"))
-    if not (root / "data").is_dir():
+    root = real_data_root()
+    if root is None:
         pytest.skip(f"{ABSENT}the real test data; set MEDRES_TEST_DATA to its folder")
-    return root.resolve()
+    return root
 
 
 @pytest.fixture(scope="session")

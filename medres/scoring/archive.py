@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from medres.data.image_index import ImageFile, ImageIndex
-from medres.errors import RejectReason, UnreadableImageError
+from medres.data.image_index import ImageFile, ImageIndex, RejectedFile
+from medres.errors import UnreadableImageError
 from medres.imaging.read import read_grayscale
 from medres.scoring.predictor import BATCH_SIZE, Predictor
 from medres.transforms.chains import build_fitting_chain
@@ -43,21 +43,6 @@ class ImageScore:
 
 
 @dataclass(frozen=True)
-class RejectedImage:
-    """An image that was not scored.
-
-    Attributes:
-        image: address relative to the archive.
-        reason: one code of `RejectReason`.
-        message: the same in words.
-    """
-
-    image: str
-    reason: RejectReason
-    message: str
-
-
-@dataclass(frozen=True)
 class StudyScore:
     """One study: the mean over its scored images.
 
@@ -77,7 +62,7 @@ class ArchiveScores:
     """Everything that came of an archive; files = scored files + rejected files."""
 
     images: tuple[ImageScore, ...]
-    rejected: tuple[RejectedImage, ...]
+    rejected: tuple[RejectedFile, ...]
 
     def studies(self) -> tuple[StudyScore, ...]:
         """Images combined to studies, in the order of their first image."""
@@ -105,10 +90,10 @@ def score_archive(
         follow: wraps the files, for a progress bar.
     """
     scores: list[ImageScore] = []
-    rejected = [RejectedImage(r.file, r.reason, r.message) for r in index.rejected]
+    rejected = [*index.rejected]
     batch: list[_Input] = []
     for found in _inputs(predictor, index, follow):
-        if isinstance(found, RejectedImage):
+        if isinstance(found, RejectedFile):
             rejected.append(found)
             continue
         batch.append(found)
@@ -130,7 +115,7 @@ class _Input:
 
 def _inputs(
     predictor: Predictor, index: ImageIndex, follow: Follow
-) -> Iterator[_Input | RejectedImage]:
+) -> Iterator[_Input | RejectedFile]:
     fit = build_fitting_chain(predictor.preprocessing)
     for file in follow(index.images):
         for frame in range(file.record.number_of_frames):
@@ -143,14 +128,14 @@ def _read(
     folder: Path,
     file: ImageFile,
     frame: int,
-) -> _Input | RejectedImage:
+) -> _Input | RejectedFile:
     try:
         image = read_grayscale(
             folder / file.name, frame, intensity=predictor.preprocessing.intensity
         )
         check_not_constant(image, file.name)
     except UnreadableImageError as error:
-        return RejectedImage(file.name, error.reason, f"frame {frame}: {error.message}")
+        return RejectedFile(file.name, error.reason, f"frame {frame}: {error.message}")
     tensor = fit({"image": as_meta_tensor(image)})["image"]
     return _Input(file.name, frame, image.record.study_instance_uid, tensor)
 

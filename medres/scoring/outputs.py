@@ -77,7 +77,7 @@ def write_scores(
     )
     write_text(out / "studies.csv", _studies(scores, record, keys))
     lines = (
-        {"image_key": keys.of(r.image), "reason": r.reason.value, "message": r.message}
+        {"image_key": keys.of(r.file), "reason": r.reason.value, "message": r.message}
         for r in scores.rejected
     )
     write_text(out / "rejected.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -104,7 +104,7 @@ def _studies(scores: ArchiveScores, record: ModelRecord, keys: Keys) -> str:
 
 def _key_table(scores: ArchiveScores, index: ImageIndex, keys: Keys) -> str:
     studies = {s.image: s.study_instance_uid for s in scores.images}
-    names = sorted({i.name for i in index.images} | {r.image for r in scores.rejected})
+    names = sorted({i.name for i in index.images} | {r.file for r in scores.rejected})
     return _csv(
         ["image_key", "image", "study_key", "study_instance_uid"],
         ([keys.of(n), n, keys.of(studies.get(n) or n), studies.get(n, "")] for n in names),
@@ -113,7 +113,7 @@ def _key_table(scores: ArchiveScores, index: ImageIndex, keys: Keys) -> str:
 
 def _counts(scores: ArchiveScores, index: ImageIndex) -> dict[str, int]:
     scored = {s.image for s in scores.images}
-    rejected = {r.image for r in scores.rejected}
+    rejected = {r.file for r in scores.rejected}
     return {
         "files": len({i.name for i in index.images} | {r.file for r in index.rejected}),
         "files_scored": len(scored - rejected),

@@ -24,6 +24,8 @@ from medres.training.trainer import TrainingPlan, TrainingResult, TrainingRun, f
 from medres.training.training_data import TrainingData
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
+FROM_RANDOM = "The model was trained from random weights, without pretraining."
+
 VALIDATION_BATCH = 16
 """Images a forward pass: on a CPU larger batches cost page faults and save no time."""
 
@@ -144,7 +146,8 @@ def fine_tune(
         show=show,
     )
     result = run.run()
-    notes = (*resolved.notes, *weights.notes)
+    start = () if weights.trained else (FROM_RANDOM,)
+    notes = (*start, *resolved.notes, *weights.notes)
     return FineTuned(network, weights, schedule, resolved, result, device, precision, notes)
 
 

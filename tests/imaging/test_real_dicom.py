@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 import subprocess
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian
+from real_data import real_data_root
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.read import read_grayscale, read_record
@@ -35,10 +35,10 @@ REFUSED = {
 
 
 def real_files():
-    root = Path(os.environ.get("MEDRES_TEST_DATA", Path(__file__).parents[2] / "../shared"))
-    table = root / "data/dicom/attributes.csv"
-    if not table.is_file():
+    root = real_data_root()
+    if root is None:
         return [pytest.param({}, id="absent")]
+    table = root / "data/dicom/attributes.csv"
     with table.open(newline="") as lines:
         return [pytest.param(row, id=Path(row["file"]).name) for row in csv.DictReader(lines)]
 
