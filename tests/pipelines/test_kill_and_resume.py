@@ -52,5 +52,6 @@ def test_killed_run_ends_in_the_same_weights_and_figures(pictures: Path, tmp_pat
         for run in ("whole", "killed")
     ]
     assert ends[0] == ends[1]
-    epochs = [json.loads(line)["epoch"] for line in (killed / "epochs.jsonl").open()]
+    history = (killed / "epochs.jsonl").read_text().splitlines()
+    epochs = [json.loads(line)["epoch"] for line in history]
     assert epochs == [1, 2, 3, 4, 5, 6]
