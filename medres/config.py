@@ -130,7 +130,8 @@ class TrainingConfig:
         patience: stop after so many epochs without a better one; 0 never stops early.
         precision: of the forward pass; auto takes bf16 where the device computes it natively.
         workers: processes that read images; 0 reads in the main one.
-        cache: keep the read and resized images in memory.
+        cache_gib: keep the read and resized images in memory if they take at most so many GiB;
+            else each epoch reads them anew, for which workers help. 0 never keeps them.
         augmentation: random changes of the training images.
     """
 
@@ -151,7 +152,7 @@ class TrainingConfig:
     patience: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 0
-    cache: bool = True
+    cache_gib: float = 4.0
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
 
@@ -214,6 +215,7 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str = "") -> Ru
 
     parser = jsonargparse.ArgumentParser(
         prog=prog,
+        usage=f"{prog} [--config FILE] [--KEY VALUE ...]",
         description=description,
         exit_on_error=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -379,6 +381,7 @@ def check_config(config: RunConfig) -> RunConfig:
         ("training.ema_decay", training.ema_decay, 0 <= training.ema_decay < 1, "0 to below 1"),
         ("training.patience", training.patience, training.patience >= 0, "0 or more"),
         ("training.workers", training.workers, training.workers >= 0, "0 or more"),
+        ("training.cache_gib", training.cache_gib, training.cache_gib >= 0, "0 or more"),
         (
             "training.warmup_epochs",
             training.warmup_epochs,

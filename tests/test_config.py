@@ -56,6 +56,7 @@ def test_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
         (["--pixels.clip_percentiles", "[9,3]"], "0 <= low < high <= 100"),
         (["--training.warmup_epochs", "30"], "from 0 to below training.epochs"),
         (["--training.augmentation.noise", "-1"], "augmentation.noise: -1.0 is not accepted"),
+        (["--training.cache_gib", "-1"], "training.cache_gib: -1.0 is not accepted"),
         (["--evaluation.sensitivity", "1"], "evaluation.sensitivity: 1.0 is not accepted"),
     ],
 )

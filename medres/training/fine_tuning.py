@@ -170,18 +170,20 @@ def _build_loaders(
     config: RunConfig, data: TrainingData, batch_size: int, *, show: bool
 ) -> tuple[DataLoader, DataLoader]:
     training, manifest, preprocessing = config.training, data.manifest, data.preprocessing
+    kept = len(manifest.split("train")) + len(manifest.split("validation"))
+    cache = kept * preprocessing.size**2 * 4 <= training.cache_gib * 2**30  # float32
     train = build_dataset(
         as_items(manifest, manifest.split("train")),
         build_train_chain(preprocessing, training.augmentation),
         seed=config.seed,
-        cache=training.cache,
+        cache=cache,
         progress=show and sys.stderr.isatty(),
     )
     validation = build_dataset(
         as_items(manifest, manifest.split("validation")),
         build_evaluation_chain(preprocessing),
         seed=config.seed,
-        cache=training.cache,
+        cache=cache,
         progress=show and sys.stderr.isatty(),
     )
     sampler = EpochSampler(len(train), config.seed)
@@ -203,9 +205,12 @@ def _build_plan(
     positive_weights = (
         balanced_class_weights(schema.kind, labels) if training.class_weights else None
     )
-    resolved = {
-        key: value for key, value in config_as_json(config).items() if key not in ("out", "device")
-    }
+    decisive = config_as_json(config)
+    for values, key in (
+        *((decisive, key) for key in ("out", "device")),
+        *((decisive["training"], key) for key in ("workers", "cache_gib")),
+    ):
+        del values[key]  # changes where and how fast, not what
     return TrainingPlan(
         kind=schema.kind,
         schedule=schedule,
@@ -219,7 +224,7 @@ def _build_plan(
         patience=training.patience,
         precision=precision,
         fingerprint=fingerprint(
-            resolved,
+            decisive,
             data.preprocessing.digest(),
             weights.sha256,
             sorted(data.survey.digests.values()),

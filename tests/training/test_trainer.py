@@ -151,3 +151,10 @@ def test_macro_auroc_leaves_out_what_has_one_class() -> None:
 def test_fingerprint_follows_every_part() -> None:
     assert trainer_module.fingerprint({"a": 1}, "x") == trainer_module.fingerprint({"a": 1}, "x")
     assert trainer_module.fingerprint({"a": 1}, "x") != trainer_module.fingerprint({"a": 2}, "x")
+
+
+def test_run_without_cache_is_the_same_run(config, data, undisturbed, tmp_path) -> None:
+    trained = train(config, data, tmp_path, ema_decay=0.9, cache_gib=0.0)
+    expected, _ = undisturbed
+    for name, tensor in expected.network.state_dict().items():
+        assert torch.equal(tensor, trained.network.state_dict()[name]), name
