@@ -15,7 +15,7 @@ def make_sample_manifest(manifest: Path) -> None:
     if manifest not in (RADIOGRAPHS, SLICES) or manifest.exists():
         return
     from medres.data.prepare import PrepareOptions, prepare_manifest
-    from medres.data.sample import ensure_sample_data
+    from medres.phantom.sample import ensure_sample_data
 
     print("writing the sample data: synthetic radiographs, about a minute", file=sys.stderr)
     sample = ensure_sample_data(FOLDER)

@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medres.data.prepare import PrepareOptions, prepare_manifest
-from medres.data.sample import SampleRecipe, ensure_sample_data
 from medres.imaging.read import read_grayscale
+from medres.phantom.sample import SampleRecipe, ensure_sample_data
 from pipelines.__main__ import main
 from pipelines.xray_train import SAMPLE_CONFIG
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from medres.data.sample_volume import (
+from medres.phantom.sample_volume import (
     VOLUME_SHAPE,
     VOLUME_SPACING_MM,
     render_volume,

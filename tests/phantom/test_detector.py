@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medres.data.phantom_detector import (
+from medres.phantom.detector import (
     Exposure,
     expose,
     expose_open,

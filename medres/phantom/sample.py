@@ -25,10 +25,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medres.data.phantom_study import Radiograph, StudyPlan, plan_studies, render_study
-from medres.data.sample_dicom import build_dataset, study_instance_uid
-from medres.data.sample_volume import render_volume, write_volume
 from medres.errors import ConfigError
+from medres.phantom.sample_dicom import build_dataset, study_instance_uid
+from medres.phantom.sample_volume import render_volume, write_volume
+from medres.phantom.study import Radiograph, StudyPlan, plan_studies, render_study
 
 RECIPE_VERSION = 1
 """Raised whenever the same options give other pixels, so that old copies are made anew."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medres.data.phantom import SOURCE_TO_DETECTOR_MM
-from medres.data.phantom_study import SCANNERS, Radiograph, Scanner, StudyPlan
+from medres.phantom.projection import SOURCE_TO_DETECTOR_MM
+from medres.phantom.study import SCANNERS, Radiograph, Scanner, StudyPlan
 
 _FIRST_DAY = date(2021, 3, 1)
 _SOP_CLASS = {

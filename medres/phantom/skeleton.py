@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from medres.data.ellipsoids import Ellipsoids, Floats, ellipsoid, join, rotation
-from medres.data.phantom_habitus import BONE, MUSCLE, Habitus
+from medres.phantom.ellipsoids import Ellipsoids, Floats, ellipsoid, join, rotation
+from medres.phantom.habitus import BONE, MUSCLE, Habitus
 
 TUBE_OVERLAP = 1.9  # half-length of a bone's ellipsoids, in steps: enough to show no beads
 

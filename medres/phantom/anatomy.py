@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from medres.data.ellipsoids import Ellipsoids, Floats, ellipsoid, join, rotation
-from medres.data.phantom_habitus import AIR, LUNG, MUSCLE, Habitus, draw_habitus
-from medres.data.phantom_skeleton import build_skeleton
+from medres.phantom.ellipsoids import Ellipsoids, Floats, ellipsoid, join, rotation
+from medres.phantom.habitus import AIR, LUNG, MUSCLE, Habitus, draw_habitus
+from medres.phantom.skeleton import build_skeleton
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from medres.data.ellipsoids import Floats
+from medres.phantom.ellipsoids import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

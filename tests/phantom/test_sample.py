@@ -12,17 +12,17 @@ import numpy as np
 import pydicom
 import pytest
 
-from medres.data import sample
-from medres.data.phantom_study import plan_studies, render_study
-from medres.data.sample import (
+from medres.errors import ConfigError
+from medres.phantom import sample
+from medres.phantom.sample import (
     SampleRecipe,
     ensure_sample_data,
     read_recipe,
     sample_data_set,
     write_sample_data,
 )
-from medres.data.sample_dicom import build_dataset, make_uid, study_instance_uid
-from medres.errors import ConfigError
+from medres.phantom.sample_dicom import build_dataset, make_uid, study_instance_uid
+from medres.phantom.study import plan_studies, render_study
 
 COMMITTED = Path(__file__).parents[2] / "sample_data"
 SMALL = SampleRecipe(patients=2, volumes=1)

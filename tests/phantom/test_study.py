@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medres.data.phantom_study import SCANNERS, StudyPlan, plan_studies, render_study
+from medres.phantom.study import SCANNERS, StudyPlan, plan_studies, render_study
 
 PLANS = plan_studies(400)
 

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medres.data.phantom import (
+from medres.phantom.anatomy import build_anatomy
+from medres.phantom.habitus import LUNG, MUSCLE
+from medres.phantom.projection import (
     Detector,
     Pose,
     Projection,
@@ -15,8 +17,6 @@ from medres.data.phantom import (
     draw_opacities,
     project_chest,
 )
-from medres.data.phantom_anatomy import build_anatomy
-from medres.data.phantom_habitus import LUNG, MUSCLE
 
 DETECTOR = Detector(rows=112, columns=112, spacing_mm=3.6)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medres.data.ellipsoids import (
+from medres.phantom.ellipsoids import (
     ConeBeam,
     ellipsoid,
     intervals,

@@ -1,9 +1,9 @@
 """Synthetic chest radiographs: X-ray projections of an analytic chest, with known truth.
 
-A cone beam from 1.8 m falls through the patient's ellipsoids (`phantom_anatomy`) onto a flat
+A cone beam from 1.8 m falls through the patient's ellipsoids (`anatomy`) onto a flat
 detector; `project_chest` gives the line integral of attenuation for every pixel and the masks of
-lungs, heart and opacities as the beam sees them. `phantom_detector` turns that into what a
-detector reads, `phantom_study` into whole studies. Everything follows from seeds; nothing is read
+lungs, heart and opacities as the beam sees them. `detector` turns that into what a
+detector reads, `study` into whole studies. Everything follows from seeds; nothing is read
 or written here.
 """
 
@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from medres.data.ellipsoids import (
+from medres.phantom.anatomy import ChestAnatomy
+from medres.phantom.ellipsoids import (
     Bools,
     ConeBeam,
     Ellipsoids,
@@ -27,8 +28,7 @@ from medres.data.ellipsoids import (
     shadow,
     union_length,
 )
-from medres.data.phantom_anatomy import ChestAnatomy
-from medres.data.phantom_habitus import FAT, LUNG, MUSCLE
+from medres.phantom.habitus import FAT, LUNG, MUSCLE
 
 View = Literal["PA", "LL"]
 Box = tuple[int, int, int, int]

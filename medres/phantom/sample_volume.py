@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medres.data.ellipsoids import Bools, Floats, join, weigh_grid
-from medres.data.phantom import draw_opacities
-from medres.data.phantom_anatomy import ChestAnatomy, build_anatomy
-from medres.data.phantom_detector import gaussian_blur
-from medres.data.phantom_habitus import FAT, LUNG, MUSCLE, WATER
+from medres.phantom.anatomy import ChestAnatomy, build_anatomy
+from medres.phantom.detector import gaussian_blur
+from medres.phantom.ellipsoids import Bools, Floats, join, weigh_grid
+from medres.phantom.habitus import FAT, LUNG, MUSCLE, WATER
+from medres.phantom.projection import draw_opacities
 
 VOLUME_SHAPE = (64, 64, 24)  # columns to the left, rows to the front, slices to the head
 VOLUME_SPACING_MM = (6.0, 5.0, 10.0)

@@ -14,10 +14,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medres.data.ellipsoids import Bools, Floats
-from medres.data.phantom import Box, Detector, Pose, View, aim_beam, draw_opacities, project_chest
-from medres.data.phantom_anatomy import ChestAnatomy, build_anatomy
-from medres.data.phantom_detector import Exposure, expose, expose_open
+from medres.phantom.anatomy import ChestAnatomy, build_anatomy
+from medres.phantom.detector import Exposure, expose, expose_open
+from medres.phantom.ellipsoids import Bools, Floats
+from medres.phantom.projection import (
+    Box,
+    Detector,
+    Pose,
+    View,
+    aim_beam,
+    draw_opacities,
+    project_chest,
+)
 
 Voi = Literal["window", "two windows", "sigmoid", "lut", "rescaled window", "none"]
 Encoding = Literal["explicit", "jpeg-ls", "jpeg-2000", "rle"]
