@@ -14,6 +14,15 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.dicom_attributes import (
+    ATTRIBUTE_TAGS,
+    body_part,
+    image_type,
+    laterality,
+    patient_orientation,
+    pixel_spacing,
+    view_position,
+)
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, quiet_pydicom
 from medres.imaging.dicom_pixels import decode_frame
 from medres.imaging.dicom_rendering import COLOR, build_rendering, choose_intensity
@@ -38,9 +47,9 @@ LARGEST_FRAME_PIXELS = 2**28
 
 HEADER_TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
-    *("Modality", "Manufacturer", "BodyPartExamined", "ViewPosition", "Laterality"),
-    *("ImageLaterality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing"),
-    *("NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation"),
+    *ATTRIBUTE_TAGS,
+    *("Modality", "Manufacturer", "BurnedInAnnotation"),
+    *("SamplesPerPixel", "PhotometricInterpretation"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("PixelIntensityRelationship", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
@@ -193,6 +202,7 @@ def _describe(
     rendering, voi = build_rendering(header, voi_index)
     intensity = choose_intensity(header, asked)
     display = intensity == "display"
+    spacing, spacing_source = pixel_spacing(header)
     record = ImageRecord(
         format="dicom",
         modality=header.text("Modality"),
@@ -205,10 +215,13 @@ def _describe(
         intensity=intensity,
         voi=voi if display else "none: modality units",
         inverted=rendering.inverted and display,
-        pixel_spacing_mm=_pixel_spacing(header),
-        view_position=header.text("ViewPosition"),
-        laterality=header.text("ImageLaterality") or header.text("Laterality"),
-        body_part=header.text("BodyPartExamined"),
+        pixel_spacing_mm=spacing,
+        pixel_spacing_source=spacing_source,
+        view_position=view_position(header),
+        laterality=laterality(header),
+        body_part=body_part(header),
+        image_type=image_type(header),
+        patient_orientation=patient_orientation(header),
         manufacturer=header.text("Manufacturer"),
         transfer_syntax_uid=str(header.dataset.file_meta.get("TransferSyntaxUID", "")),
         burned_in_annotation=header.text("BurnedInAnnotation"),
@@ -242,17 +255,3 @@ def _check_size(header: Header) -> None:
             f"Rows {rows}, Columns {columns}, Samples per Pixel {samples}, Bits Allocated "
             f"{allocated}, Bits Stored {stored} describe no image that can be read",
         )
-
-
-def _pixel_spacing(header: Header) -> tuple[float, float] | None:
-    """Pixel Spacing (rows, columns) in mm, else the detector's, else None."""
-    measures = header.group("PixelMeasuresSequence")
-    for where, keyword in (
-        (measures, "PixelSpacing"),
-        (header.dataset, "ImagerPixelSpacing"),
-        (header.dataset, "NominalScannedPixelSpacing"),
-    ):
-        spacing = header.numbers(keyword, where)
-        if len(spacing) == 2 and min(spacing) > 0:
-            return spacing[0], spacing[1]
-    return None

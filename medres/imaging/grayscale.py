@@ -40,9 +40,15 @@ class ImageRecord:
         voi: in words, which values of interest became [0, 1].
         inverted: whether low stored values are bright (MONOCHROME1), brought to MONOCHROME2.
         pixel_spacing_mm: distance between the centres of rows, then of columns.
-        view_position: such as PA; empty where absent, as are the texts below.
-        laterality: R, L or B.
-        body_part: such as CHEST.
+        pixel_spacing_source: the attribute that gave it: PixelSpacing (in the patient),
+            ImagerPixelSpacing (at the detector: larger by the magnification),
+            NominalScannedPixelSpacing (on film); pixdim for NIfTI.
+        view_position: such as PA, or a view code's meaning; empty where absent, as are the texts
+            below.
+        laterality: R, L, B (both) or U (unpaired).
+        body_part: such as CHEST, or an anatomic region's meaning.
+        image_type: such as (ORIGINAL, PRIMARY, AXIAL).
+        patient_orientation: where rows and columns point to, such as (L, F).
         manufacturer: of the equipment.
         transfer_syntax_uid: how the pixels were stored.
         burned_in_annotation: YES where the pixels may show who the patient is.
@@ -64,9 +70,12 @@ class ImageRecord:
     bits_stored: int = 8
     inverted: bool = False
     pixel_spacing_mm: tuple[float, float] | None = None
+    pixel_spacing_source: str = ""
     view_position: str = ""
     laterality: str = ""
     body_part: str = ""
+    image_type: tuple[str, ...] = ()
+    patient_orientation: tuple[str, ...] = ()
     manufacturer: str = ""
     transfer_syntax_uid: str = ""
     burned_in_annotation: str = ""

@@ -178,6 +178,7 @@ def _record(
         intensity=intensity,
         voi=_display_range_in_words(volume) if intensity == "display" else "none: scaled values",
         pixel_spacing_mm=(spacing[lie.axes[1]], spacing[lie.axes[2]]),
+        pixel_spacing_source="pixdim",
     )
 
 
