@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,23 @@ from medres.metrics.operating_point import Threshold
 from medres.provenance import collect_provenance
 from medres.scoring.case_scores import ImageScores
 from medres.scoring.predictor import Predictor
-from medres.training.fine_tuning import FineTuned
+from medres.training.fine_tuning import FineTuned, InitialNetwork
 from medres.training.precision import describe_device, resolve_device
 from medres.training.training_data import TrainingData
 from pipelines.progress import follow
+
+
+def announce(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> None:
+    """Say what is about to be trained, and what differs from what was asked for."""
+    counts = data.counts()["train"]
+    print(
+        f"ResNet-{config.model.depth}, stem {config.model.stem}, {initial.weights.description}, "
+        f"preset {initial.resolved.preset}: {counts['images']} images of {counts['patients']} "
+        f"patients, {initial.steps_per_epoch} batches of {initial.resolved.batch_size}",
+        file=sys.stderr,
+    )
+    for note in (*data.notes, *initial.resolved.notes, *initial.weights.notes):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def record_inputs(config: RunConfig, data: TrainingData) -> None:

@@ -35,6 +35,7 @@ def run(config: RunConfig) -> Path:
 
     data = prepare_training_data(config, follow=follow)
     initial = initialise(config, data)
+    run_folder.announce(config, data, initial)
     run_folder.record_inputs(config, data)
     trained = fine_tune(config, data, initial)
 

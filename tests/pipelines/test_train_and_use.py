@@ -137,3 +137,16 @@ def test_result_tables_name_no_file_and_keys_are_the_owners_alone(
         assert "manifest" not in text
     for name in ("keys.csv", "site_secret"):
         assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
+
+
+def test_training_says_at_once_that_a_preset_cannot_be_kept(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "--data.manifest", str(pictures), "--out", str(tmp_path / "out")]
+    argv += ["--pixels.size", "32", "--model.weights", "none", "--training.preset", "gradual"]
+    argv += ["--training.batch_size", "8", "--training.epochs", "1", "--device", "cpu"]
+    assert main([*argv, "--training.warmup_epochs", "0"]) == 0
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("ResNet-18, stem duplicate, random weights, preset full: 36 images")
+    assert any(line.startswith("note: preset gradual became full") for line in rest)
+    assert any(line.startswith("note: batch_size 8 became 32") for line in rest)
