@@ -9,17 +9,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGExtended12Bit,
     RLELossless,
 )
 
 from medres.errors import RejectReason
+from medres.imaging.codecs import describe_missing_decoder, find_decoder
 from medres.imaging.codestream import codestream_size
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid
 from medres.imaging.dicom_rendering import COLOR, stored_range
@@ -69,14 +68,10 @@ def _transfer_syntax(header: Header) -> UID:
 
 def _decoder(header: Header, syntax: UID) -> Any:
     """The decoder for the transfer syntax, if one of its plugins can run here."""
-    decoder, _ = attempt(lambda: get_decoder(syntax))
-    twelve_bit_jpeg = syntax == JPEGExtended12Bit and header.integer("BitsStored") > 8
-    if decoder is None or not decoder.is_available or twelve_bit_jpeg:
-        raise header.refuse(
-            RejectReason.NO_DECODER,
-            f"no installed decoder reads transfer syntax {name_uid(syntax)}; install a pydicom "
-            "plugin for it, or transcode the file first",
-        )
+    bits_stored = header.integer("BitsStored")
+    decoder = find_decoder(syntax, bits_stored)
+    if decoder is None:
+        raise header.refuse(RejectReason.NO_DECODER, describe_missing_decoder(syntax, bits_stored))
     return decoder
 
 
