@@ -27,6 +27,7 @@ from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, qui
 from medres.imaging.dicom_pixels import decode_frame
 from medres.imaging.dicom_rendering import COLOR, build_rendering, choose_intensity
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, luma, render
+from medres.imaging.plane import PLANE_TAGS, dicom_affine
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,6 +49,7 @@ LARGEST_FRAME_PIXELS = 2**28
 HEADER_TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
     *ATTRIBUTE_TAGS,
+    *PLANE_TAGS,
     *("Modality", "Manufacturer", "BurnedInAnnotation"),
     *("SamplesPerPixel", "PhotometricInterpretation"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
@@ -217,6 +219,7 @@ def _describe(
         inverted=rendering.inverted and display,
         pixel_spacing_mm=spacing,
         pixel_spacing_source=spacing_source,
+        affine=dicom_affine(header, spacing),
         view_position=view_position(header),
         laterality=laterality(header),
         body_part=body_part(header),

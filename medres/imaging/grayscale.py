@@ -43,6 +43,8 @@ class ImageRecord:
         pixel_spacing_source: the attribute that gave it: PixelSpacing (in the patient),
             ImagerPixelSpacing (at the detector: larger by the magnification),
             NominalScannedPixelSpacing (on film); pixdim for NIfTI.
+        affine: (4, 4) from (row, column, slice, 1) to the patient's RAS+ coordinates in mm; None
+            where the file does not say. See `medres.imaging.plane`.
         view_position: such as PA, or a view code's meaning; empty where absent, as are the texts
             below.
         laterality: R, L, B (both) or U (unpaired).
@@ -71,6 +73,7 @@ class ImageRecord:
     inverted: bool = False
     pixel_spacing_mm: tuple[float, float] | None = None
     pixel_spacing_source: str = ""
+    affine: tuple[tuple[float, ...], ...] | None = None
     view_position: str = ""
     laterality: str = ""
     body_part: str = ""

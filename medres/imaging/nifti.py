@@ -35,6 +35,7 @@ from medres.imaging.grayscale import (
     modality_range,
     render,
 )
+from medres.imaging.plane import slice_affine
 
 HEADER_BYTES = 352
 # World axes (0 right, 1 anterior, 2 superior) that a plane's slices, rows and columns run along.
@@ -179,6 +180,7 @@ def _record(
         voi=_display_range_in_words(volume) if intensity == "display" else "none: scaled values",
         pixel_spacing_mm=(spacing[lie.axes[1]], spacing[lie.axes[2]]),
         pixel_spacing_source="pixdim",
+        affine=slice_affine(volume.affine, _sizes(volume), lie.axes, lie.flipped, frame),
     )
 
 
