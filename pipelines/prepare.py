@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.shell import exit_status
+from pipelines.shell import exit_status, format_missing_decoders
 
 if TYPE_CHECKING:
     from medres.data.manifest import Manifest
@@ -89,6 +89,7 @@ def format_preparation(prepared: Preparation, out: Path) -> str:
         reasons = ", ".join(f"{n} {reason}" for reason, n in prepared.rejected_by_reason.items())
         names = _some([file.file for file in prepared.rejected])
         lines.append(f"no images: {reasons} ({names}); listed in {out.name}.rejected.jsonl")
+        lines += format_missing_decoders(prepared.rejected)
     if prepared.unlabelled:
         lines.append(f"without label, left out: {_counted(prepared.unlabelled)}")
     if prepared.rows_without_image:

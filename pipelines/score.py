@@ -3,7 +3,8 @@
     medres score STUDIES --model runs/demo/model --out results
 
 Leaves `images.csv` and `studies.csv` with a probability a finding, `rejected.jsonl` with what could
-not be scored and why, and `summary.json`. Tables carry keys in place of names, paths and UIDs;
+not be scored and why, and `summary.json`. Files in a transfer syntax that no installed package
+decodes are told of before scoring starts. Tables carry keys in place of names, paths and UIDs;
 `keys.csv`, readable by its owner alone, leads back. Exit status 3 where anything was rejected.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.shell import exit_status
+from pipelines.shell import exit_status, format_missing_decoders
 
 PROGRAM = "medres score"
 REJECTED = 3
@@ -55,6 +56,8 @@ def run(config: ScoreConfig) -> int:
     device = resolve_device(config.device)
     predictor = Predictor(model.network, record.kind, record.preprocessing, device)
     index = index_images(config.source, follow=lambda files: follow(files, "indexing"))
+    for line in format_missing_decoders(index.rejected):
+        print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
     scores = score_archive(predictor, index, follow=lambda files: follow(files, "scoring"))
     keys = Keys(open_secret(config.out, config.site_secret))
     counts = write_scores(config.out, scores, index, record, keys)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from medres.errors import MedresError
+
+if TYPE_CHECKING:
+    from medres.data.image_index import RejectedFile
 
 
 def exit_status(program: str, action: Callable[[], object]) -> int:
@@ -29,6 +33,16 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
             f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr
         )
         return 130
+
+
+def format_missing_decoders(rejected: Iterable[RejectedFile]) -> list[str]:
+    """A line a transfer syntax that lacks a decoder: how many files, and what to install."""
+    from medres.data.image_index import missing_decoders
+
+    return [
+        f"{count} {'file' if count == 1 else 'files'}: {message}"
+        for message, count in missing_decoders(rejected).items()
+    ]
 
 
 def _cause(error: BaseException | None) -> MedresError | None:

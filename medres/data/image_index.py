@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ class ImageIndex:
 def index_images(
     source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
 ) -> ImageIndex:
-    """Read the header of every file under a folder.
+    """Read the header of every file under a folder, and ask whether its pixels can be decoded.
 
     Hidden files and folders are passed by; links are followed only inside the folder.
 
@@ -114,6 +115,12 @@ def index_images(
     return ImageIndex(folder, tuple(images), tuple(rejected), own if labels else None)
 
 
+def missing_decoders(rejected: Iterable[RejectedFile]) -> dict[str, int]:
+    """What lacks for the files without a decoder, with the package that adds it: in how many."""
+    messages = (f.message for f in rejected if f.reason is RejectReason.NO_DECODER)
+    return dict(Counter(messages).most_common())
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     """Files in an order that does not depend on the file system."""
     for parent, folders, names in os.walk(folder):
@@ -130,7 +137,9 @@ def _check_link(path: Path, folder: Path) -> None:
 
 def _images_of(path: Path, name: str) -> Iterator[ImageFile]:
     if not _is_archive(path):
-        yield ImageFile(name, read_record(path))
+        record = read_record(path)
+        _check_decoder(path, record)
+        yield ImageFile(name, record)
         return
     with zipfile.ZipFile(path) as archive:
         members = [member.removesuffix(".npy") for member in archive.namelist()]
@@ -139,6 +148,19 @@ def _images_of(path: Path, name: str) -> Iterator[ImageFile]:
         raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
     for member in pictures:
         yield ImageFile(f"{name}::{member}", read_record(f"{path}::{member}"))
+
+
+def _check_decoder(path: Path, record: ImageRecord) -> None:
+    """Refuse what could not be decoded later, when a job would be hours into its work."""
+    syntax, bits = record.transfer_syntax_uid, record.bits_stored
+    if not syntax:  # no DICOM, or pixels as they are
+        return
+    from medres.imaging.codecs import describe_missing_decoder, has_decoder
+
+    if not has_decoder(syntax, bits):
+        raise UnreadableImageError(
+            RejectReason.NO_DECODER, path, describe_missing_decoder(syntax, bits)
+        )
 
 
 def _is_archive(path: Path) -> bool:

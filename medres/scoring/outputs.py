@@ -6,7 +6,7 @@
     studies.csv      one row a study: study key, images, a probability a finding, and whether it
                      reaches the model's threshold
     rejected.jsonl   one line an image that was not scored: image key, reason code, words
-    summary.json     counts: files = scored + rejected
+    summary.json     counts: files = scored + rejected; transfer syntaxes without a decoder
     keys.csv         readable by the owner alone: image key to relative path and study UID
     site_secret      likewise: what the keys were made with, if none was given
 """
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medres.bundle.record import ModelRecord
-from medres.data.image_index import ImageIndex
+from medres.data.image_index import ImageIndex, missing_decoders
 from medres.data.pseudonyms import read_secret
 from medres.files import write_json, write_text
 from medres.scoring.archive import ArchiveScores
@@ -83,7 +83,8 @@ def write_scores(
     write_text(out / "rejected.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     write_text(out / "keys.csv", _key_table(scores, index, keys), private=True)
     counts = _counts(scores, index)
-    write_json(out / "summary.json", {**counts, "weights_sha256": record.weights_sha256})
+    lacking = {"missing_decoders": missing_decoders(scores.rejected)}
+    write_json(out / "summary.json", {**counts, **lacking, "weights_sha256": record.weights_sha256})
     return counts
 
 
