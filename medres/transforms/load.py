@@ -11,10 +11,12 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from monai.utils.enums import CommonKeys, MetaKeys
+from monai.utils.enums import CommonKeys, MetaKeys, SpaceKeys
+from numpy.typing import NDArray
 
 from medres.imaging.grayscale import GrayscaleImage
 from medres.imaging.read import read_grayscale
+from medres.transforms.affine import image_affine
 
 
 class LoadGrayscaled(MapTransform):
@@ -30,10 +32,10 @@ class LoadGrayscaled(MapTransform):
         allow_missing_keys: pass by items without the key.
 
     Returns:
-        From `__call__`, the item with a `MetaTensor` whose meta holds the pixel spacing in its
-        affine (mm, row then column) and, under `medres`, the record as JSON text:
-        what the file says and what was applied to its pixels. Pixel
-        padding is filled with the smallest value outside it.
+        From `__call__`, the item with a `MetaTensor` whose affine holds the pixel spacing in mm
+        (see `medres.transforms.affine`), and whose meta holds, under `medres`, the record as JSON
+        text: what the file says and what was applied to its pixels. Pixel padding is filled with
+        the smallest value outside it.
 
     Raises:
         UnreadableImageError: with its reason code, where the file is no image to score.
@@ -64,24 +66,47 @@ def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:
     """One grayscale image as MONAI carries it.
 
     Args:
-        image: pixels (H, W); padding, where it has any, is filled with the smallest value
-            outside it, so that no padding value passes for tissue.
+        image: pixels (H, W); see `fill_padding`.
         filename: for the `filename_or_obj` of MONAI's metadata.
 
     Returns:
         (1, H, W) float32.
     """
+    meta = monai_metadata(image)
+    meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
+    meta["filename_or_obj"] = filename
+    affine = torch.from_numpy(meta.pop(MetaKeys.AFFINE))
+    return MetaTensor(torch.from_numpy(fill_padding(image))[None], affine=affine, meta=meta)
+
+
+def fill_padding(image: GrayscaleImage) -> NDArray[np.float32]:
+    """Pixels (H, W), contiguous, padding filled with the smallest value outside it.
+
+    No padding value then passes for tissue.
+    """
     pixels = image.pixels
     if image.padding is not None and image.padding.any() and not image.padding.all():
         pixels = np.where(image.padding, pixels[~image.padding].min(), pixels)
-    row_mm, column_mm = image.record.pixel_spacing_mm or (1.0, 1.0)
-    affine = torch.diag(torch.tensor([row_mm, column_mm, 1.0, 1.0], dtype=torch.float64))
-    meta = {
-        "filename_or_obj": filename,
-        MetaKeys.ORIGINAL_AFFINE: affine.clone(),
-        MetaKeys.SPATIAL_SHAPE: np.array(pixels.shape),
+    return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def monai_metadata(image: GrayscaleImage) -> dict[str, Any]:
+    """What MONAI keeps beside the pixels (H, W) of one image.
+
+    Holds the affine (`medres.transforms.affine`), under `medres` the record as JSON text, and,
+    where the file says how the image lies in the patient, the (4, 4) affine to RAS+ mm as
+    `patient_affine`.
+    """
+    affine = image_affine(image.record)
+    meta: dict[str, Any] = {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.array(image.pixels.shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's "no channel"
+        MetaKeys.SPACE: SpaceKeys.RAS,
         # Text, since MONAI collates metadata: values differ in kind from image to image.
         "medres": json.dumps(image.record.as_json()),
     }
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-    return MetaTensor(tensor[None], affine=affine, meta=meta)
+    if image.record.affine is not None:
+        meta["patient_affine"] = np.array(image.record.affine)
+    return meta
