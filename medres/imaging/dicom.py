@@ -98,12 +98,23 @@ def read_dicom(
 def read_dicom_record(path: Path, frame: int = 0) -> ImageRecord:
     """What the header says of one frame; pixels are neither read nor decoded."""
     with quiet_pydicom():
-        dataset, next_group = _read_dataset(path, stop_before_pixels=True)
-        header = Header(dataset, path, frame)
-        deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-        pixels_follow = deflated or next_group in (b"\xe0\x7f", b"\x7f\xe0")
-        _check_picture(header, "PixelData" if pixels_follow else "")
-        return _describe(header, "auto", 0)[0]
+        return _describe(read_header(path, frame), "auto", 0)[0]
+
+
+def read_header(path: Path, frame: int = 0) -> Header:
+    """The attributes in `HEADER_TAGS` of a picture; pixels are neither read nor decoded.
+
+    They are parsed when first asked for: stay within `quiet_pydicom`.
+
+    Raises:
+        UnreadableImageError: no DICOM, no picture, cut short before the pixels.
+    """
+    dataset, next_group = _read_dataset(path, stop_before_pixels=True)
+    header = Header(dataset, path, frame)
+    deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    pixels_follow = deflated or next_group in (b"\xe0\x7f", b"\x7f\xe0")
+    _check_picture(header, "PixelData" if pixels_follow else "")
+    return header
 
 
 def count_dicom_frames(path: Path) -> int:

@@ -19,6 +19,7 @@ ATTRIBUTE_TAGS = [
     *("ImageType", "PatientOrientation", "BodyPartExamined", "AnatomicRegionSequence"),
     *("ViewPosition", "ViewCodeSequence", "Laterality", "ImageLaterality", "FrameLaterality"),
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
+    *("InstanceNumber", "FrameOfReferenceUID", "GantryDetectorTilt"),
 ]
 
 LATERALITIES = ("R", "L", "B", "U")
