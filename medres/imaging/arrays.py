@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from medres.imaging.grayscale import (
     luma,
     render,
 )
+from medres.imaging.limits import LIMITS, check_file, check_pixels, open_bounded
 
 
 def read_array(
@@ -89,6 +90,7 @@ def _record(
     intensity = auto if asked == "auto" else asked
     low, high = _value_range(array.dtype)
     rows, columns = array.shape[-2:] if array.ndim < 4 else array.shape[1:3]
+    check_pixels(path, rows, columns)
     return ImageRecord(
         format="npz",
         rows=rows,
@@ -120,6 +122,7 @@ def _check_unit_range(path: Path, values: NDArray[Any]) -> None:
 
 
 def _open_array(path: Path, member: str) -> NDArray[Any]:
+    check_file(path)
     stat = path.stat()
     return _load_array(path, member, (stat.st_mtime_ns, stat.st_size))
 
@@ -131,16 +134,18 @@ def _load_array(path: Path, member: str, version: tuple[int, int]) -> NDArray[An
     `version` is part of the cache's key only: a file that has changed is loaded again.
     """
     try:
-        with path.open("rb") as file:
+        with open_bounded(path) as file:
             if file.read(2) != b"PK":
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
                 return _without_member(path, member, array)
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                array = archive[_member_name(path, member, archive.files)]
+                name = _member_name(path, member, archive.files)
+                _check_member(path, archive.zip, name)
+                array = archive[name]
     except UnreadableImageError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except Exception as error:  # zipfile and numpy raise what their parsers come upon
         raise UnreadableImageError(
             RejectReason.DECODE_FAILED,
             path,
@@ -148,6 +153,35 @@ def _load_array(path: Path, member: str, version: tuple[int, int]) -> NDArray[An
         ) from error
     array.flags.writeable = False
     return np.asarray(array)
+
+
+def _check_member(path: Path, archive: zipfile.ZipFile, name: str) -> None:
+    """An array that inflates to no more than is read, and holds what its own header says.
+
+    numpy reserves what the header says before it reads; zipfile stops at the size it is told.
+    """
+    entry = name if name in archive.namelist() else f"{name}.npy"
+    size = archive.getinfo(entry).file_size
+    if size > LIMITS.volume_bytes:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"the array inflates to {size} bytes; {LIMITS.volume_bytes} are read at most",
+        )
+    with archive.open(entry) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(member)
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > size:
+        raise UnreadableImageError(
+            RejectReason.TRUNCATED,
+            path,
+            f"the array's shape {shape} takes more than the {size} bytes that there are",
+        )
 
 
 def _without_member(path: Path, member: str, array: NDArray[Any]) -> NDArray[Any]:

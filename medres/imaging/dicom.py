@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.dicom_attributes import (
@@ -23,10 +23,18 @@ from medres.imaging.dicom_attributes import (
     pixel_spacing,
     view_position,
 )
+from medres.imaging.dicom_file import InflationError, read_deflated, read_file_meta
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, quiet_pydicom
 from medres.imaging.dicom_pixels import decode_frame
 from medres.imaging.dicom_rendering import COLOR, build_rendering, choose_intensity
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, luma, render
+from medres.imaging.limits import (
+    LARGEST_DEFLATE_RATIO,
+    LIMITS,
+    LimitExceededError,
+    check_pixels,
+    open_bounded,
+)
 from medres.imaging.plane import PLANE_TAGS, dicom_affine
 
 if TYPE_CHECKING:
@@ -43,8 +51,6 @@ NOT_PICTURES = frozenset(
     }
 )
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# A frame of 16,384 x 16,384: far above any radiograph, far below what a false header can ask for.
-LARGEST_FRAME_PIXELS = 2**28
 
 HEADER_TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),
@@ -109,10 +115,9 @@ def read_header(path: Path, frame: int = 0) -> Header:
     Raises:
         UnreadableImageError: no DICOM, no picture, cut short before the pixels.
     """
-    dataset, next_group = _read_dataset(path, stop_before_pixels=True)
+    dataset, next_group = _read_dataset(path, stop_before_pixels=True, keywords=HEADER_TAGS)
     header = Header(dataset, path, frame)
-    deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    pixels_follow = deflated or next_group in (b"\xe0\x7f", b"\x7f\xe0")
+    pixels_follow = next_group in (b"\xe0\x7f", b"\x7f\xe0")
     _check_picture(header, "PixelData" if pixels_follow else "")
     return header
 
@@ -122,24 +127,43 @@ def count_dicom_frames(path: Path) -> int:
     return read_dicom_record(path).number_of_frames
 
 
-def _read_dataset(path: Path, *, stop_before_pixels: bool = False) -> tuple[Dataset, bytes]:
+def _read_dataset(
+    path: Path, *, stop_before_pixels: bool = False, keywords: list[str] | None = None
+) -> tuple[Dataset, bytes]:
     """The data set, and the two bytes after it: the next group, where pixels were not read.
 
     pydicom's own error would quote values: only its type is told.
     """
-    with path.open("rb") as file:
-        dataset, failure = attempt(
-            lambda: dcmread(
-                file,
-                stop_before_pixels=stop_before_pixels,
-                specific_tags=HEADER_TAGS if stop_before_pixels else None,
+    with open_bounded(path, LIMITS.header_reads) as file:
+        meta, failure = attempt(lambda: read_file_meta(file))
+        if meta is not None and meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            found, failure = attempt(
+                lambda: read_deflated(file, meta, keywords, stop_before_pixels)
             )
-        )
-        if dataset is not None:
-            return dataset, file.read(2)
+            if found is not None:
+                return found
+        elif meta is not None:
+            file.seek(0)
+            dataset, failure = attempt(
+                lambda: dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=keywords)
+            )
+            if dataset is not None:
+                return dataset, file.read(2)
     if failure is InvalidDicomError:
         raise UnreadableImageError(
             RejectReason.NOT_DICOM, path, "lacks the prefix DICM that a DICOM file has at byte 128"
+        )
+    if failure is InflationError:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"inflates to more than the {LIMITS.inflated_bytes} bytes that are read at most",
+        )
+    if failure is LimitExceededError:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"its header takes more than the {LIMITS.header_reads} readings that one is given",
         )
     if failure is MemoryError:
         raise UnreadableImageError(
@@ -190,11 +214,12 @@ def _check_picture(header: Header, pixel_keyword: str) -> None:
 
 def _is_cut(header: Header) -> bool:
     """Whether the file ends inside an element: in pixel data, or in the last one before it."""
-    with Path(header.path).open("rb") as file:  # type: ignore[arg-type]
-        dataset, _ = attempt(lambda: dcmread(file, stop_before_pixels=True))
-        if dataset is None or file.read(2):
-            return True
-    if not dataset:
+    dataset, next_group = _read_dataset(
+        Path(header.path),  # type: ignore[arg-type]
+        stop_before_pixels=True,
+        keywords=None,
+    )
+    if next_group or not dataset:
         return True
     last = dataset.get_item(max(dataset.keys()))
     value, length = getattr(last, "value", None), getattr(last, "length", 0)
@@ -212,6 +237,7 @@ def _describe(
             f"frame {header.frame} asked for, but the file has {frames}, counted from 0",
         )
     _check_size(header)
+    _check_frames(header, frames)
     rendering, voi = build_rendering(header, voi_index)
     intensity = choose_intensity(header, asked)
     display = intensity == "display"
@@ -247,13 +273,27 @@ def _describe(
     return record, rendering
 
 
+def _check_frames(header: Header, frames: int) -> None:
+    """Refuse more frames than the file has room for: whoever counts them would try each."""
+    size = Path(header.path).stat().st_size  # type: ignore[arg-type]
+    syntax = UID(str(header.dataset.file_meta.get("TransferSyntaxUID", "")))
+    if syntax.is_transfer_syntax and syntax.is_encapsulated:
+        room = size // 8  # an item's tag and length
+    else:
+        ratio = LARGEST_DEFLATE_RATIO if syntax == DeflatedExplicitVRLittleEndian else 1
+        pixels = header.integer("Rows") * header.integer("Columns")
+        room = 8 * size * ratio // pixels
+    if frames > max(room, 1):
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"{name_tag('NumberOfFrames')} says {frames}, but a file of {size} bytes has room for "
+            f"{room} at most; fetch the file again",
+        )
+
+
 def _check_size(header: Header) -> None:
     rows, columns = header.integer("Rows"), header.integer("Columns")
-    if rows * columns > LARGEST_FRAME_PIXELS:
-        raise header.refuse(
-            RejectReason.TOO_LARGE,
-            f"{rows} x {columns} pixels a frame; {LARGEST_FRAME_PIXELS} are read at most",
-        )
+    check_pixels(header.path, rows, columns)
     samples, allocated = header.integer("SamplesPerPixel", 1), header.integer("BitsAllocated")
     stored = header.integer("BitsStored")
     color = header.text("PhotometricInterpretation") in COLOR

@@ -10,7 +10,7 @@ from inferior to superior, coronal from posterior to anterior, sagittal from lef
 from __future__ import annotations
 
 import gzip
-import zlib
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Extensions
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -35,11 +36,36 @@ from medres.imaging.grayscale import (
     modality_range,
     render,
 )
+from medres.imaging.limits import LARGEST_DEFLATE_RATIO, LIMITS, check_pixels, open_bounded
 from medres.imaging.plane import slice_affine
 
 HEADER_BYTES = 352
 # World axes (0 right, 1 anterior, 2 superior) that a plane's slices, rows and columns run along.
 PLANES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
+
+
+class _NoExtensions(Nifti1Extensions):
+    """Extensions may hold whole DICOM headers, and sizes that are not theirs: none is read."""
+
+    @classmethod
+    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> Any:  # noqa: ARG003
+        return cls()
+
+
+class _Nifti1Header(nib.Nifti1Header):
+    exts_klass = _NoExtensions
+
+
+class _Nifti2Header(nib.Nifti2Header):
+    exts_klass = _NoExtensions
+
+
+class _Nifti1Volume(nib.Nifti1Image):
+    header_class = _Nifti1Header
+
+
+class _Nifti2Volume(nib.Nifti2Image):
+    header_class = _Nifti2Header
 
 
 @dataclass(frozen=True)
@@ -94,14 +120,16 @@ def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecor
 @contextmanager
 def _open_volume(path: Path) -> Generator[Any, None, None]:
     """The image over the open file; by content, so that the name does not matter."""
-    with path.open("rb") as file:
+    with open_bounded(path) as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = cast(IOBase, gzip.GzipFile(fileobj=file) if compressed else file)
         try:
             head = stream.read(HEADER_BYTES)
             stream.seek(0)
-            yield _volume_class(path, head).from_stream(stream)
+            volume = _volume_class(path, head).from_stream(stream)
+            _check_volume(path, volume, file.size, LARGEST_DEFLATE_RATIO if compressed else 1)
+            yield volume
         except UnreadableImageError:
             raise
         except (HeaderDataError, ImageFileError) as error:
@@ -110,7 +138,7 @@ def _open_volume(path: Path) -> Generator[Any, None, None]:
                 path,
                 "the NIfTI header contradicts itself; save the volume again",
             ) from error
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except Exception as error:  # nibabel and numpy raise what their parsers come upon
             raise UnreadableImageError(
                 RejectReason.TRUNCATED,
                 path,
@@ -126,7 +154,28 @@ def _volume_class(path: Path, head: bytes) -> Any:
             path,
             "is the header of a pair, whose voxels lie in another file; save a single .nii",
         )
-    return nib.Nifti2Image if head[4:8] == b"n+2\0" else nib.Nifti1Image
+    return _Nifti2Volume if head[4:8] == b"n+2\0" else _Nifti1Volume
+
+
+def _check_volume(path: Path, volume: Any, file_bytes: int, ratio: int) -> None:
+    """Compare the voxels that the header claims with what the file can hold, before reading."""
+    if not volume.shape or min(volume.shape) < 0:
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, f"a volume of shape {volume.shape} is none"
+        )
+    claimed = math.prod(volume.shape) * volume.get_data_dtype().itemsize
+    if claimed > file_bytes * ratio:
+        raise UnreadableImageError(
+            RejectReason.TRUNCATED,
+            path,
+            f"holds fewer voxels than its header promises ({claimed} bytes); fetch the file again",
+        )
+    if claimed > LIMITS.volume_bytes:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"the volume has {claimed} bytes; {LIMITS.volume_bytes} are read at most",
+        )
 
 
 def _plane(path: Path, volume: Any, plane: str) -> _Plane:
@@ -161,6 +210,7 @@ def _record(
             f"voxels of type {dtype} in shape {volume.shape}; real numbers are read",
         )
     slices, rows, columns = (_sizes(volume)[axis] for axis in lie.axes)
+    check_pixels(path, rows, columns)
     if not 0 <= frame < slices:
         raise UnreadableImageError(
             RejectReason.FRAME_OUT_OF_RANGE,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import (
@@ -28,6 +28,7 @@ from medres.imaging.grayscale import (
     luma,
     render,
 )
+from medres.imaging.limits import check_file, check_pixels
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -78,8 +79,10 @@ def _open_page(path: Path, frame: int) -> Generator[Image.Image, None, None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_file(path)
             with Image.open(path, formats=FORMATS) as picture:
                 _seek(path, picture, frame)
+                check_pixels(path, picture.height, picture.width)
                 yield picture
     except UnreadableImageError:
         raise
@@ -87,7 +90,7 @@ def _open_page(path: Path, frame: int) -> Generator[Image.Image, None, None]:
         raise UnreadableImageError(
             RejectReason.TOO_LARGE, path, f"more pixels than {2 * (Image.MAX_IMAGE_PIXELS or 0)}"
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # Pillow raises what its parsers come upon
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         raise UnreadableImageError(
             RejectReason.TRUNCATED if cut else RejectReason.DECODE_FAILED,

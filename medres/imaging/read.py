@@ -16,6 +16,8 @@ The format is told by content, never by name.
 from __future__ import annotations
 
 import gzip
+import os
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Literal
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, digest_pixels
+from medres.imaging.limits import open_bounded
 
 Format = Literal["dicom", "nifti", "raster", "npz"]
 
@@ -117,7 +120,7 @@ def split_address(image: str | Path) -> tuple[Path, str]:
     """Path and member; a file whose own name holds `::` is found too."""
     text = str(image)
     head, separator, member = text.rpartition("::")
-    if not separator or Path(text).exists():
+    if not separator or os.path.lexists(text):
         return Path(text), ""
     return Path(head), member
 
@@ -127,8 +130,10 @@ def sniff_format(path: str | Path) -> Format | None:
 
     Raises:
         OSError: the file cannot be opened.
+        UnreadableImageError: it is absent, no regular file (a FIFO would never answer), or larger
+            than is read.
     """
-    with Path(path).open("rb") as file:
+    with open_bounded(Path(path)) as file:
         head = file.read(HEADER_BYTES)
     if head[128:132] == b"DICM":
         return "dicom"
@@ -148,7 +153,9 @@ def _known_format(path: Path, member: str) -> Format:
         found = sniff_format(path)
         empty = path.stat().st_size == 0
     except OSError as error:
-        raise UnreadableImageError(RejectReason.NOT_FOUND, path, _why_not_opened(path)) from error
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND, path, "the file cannot be opened; check its permissions"
+        ) from error
     if empty:
         raise UnreadableImageError(RejectReason.EMPTY_FILE, path, "the file is empty")
     if found is None and path.suffix.lower() in (".dcm", ".dicom", ".ima"):
@@ -172,20 +179,12 @@ def _known_format(path: Path, member: str) -> Format:
     return found
 
 
-def _why_not_opened(path: Path) -> str:
-    if path.is_dir():
-        return "is a folder; give the path of one file in it"
-    if not path.exists():
-        return "there is no such file"
-    return "the file cannot be opened; check its permissions"
-
-
 def _holds_arrays(path: Path) -> bool:
     """Whether a zip archive is numpy's: only .npy members, at least one."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
         return path.suffix.lower() == ".npz"  # damaged: its reader says how
     return bool(names) and all(name.endswith(".npy") for name in names)
 

@@ -1,0 +1,152 @@
+"""How much a file may ask for, and how it is opened so that it cannot ask for more.
+
+A file's own figures are claims: of its size, its frames, the length of its elements, what it
+inflates to. Each is compared with what is there, and with these limits, before memory or time is
+spent on it. What a reading may then cost is the file's size, or what a compressed file may inflate
+to, and some 16 bytes for each pixel of one frame.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from medres.errors import RejectReason, UnreadableImageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest that is read; far above any image to classify, far below a machine's end.
+
+    Args:
+        file_bytes: of a file. A breast tomosynthesis without compression has 1 to 2 GiB.
+        frame_pixels: of one frame, slice or page: 16,384 squared. A mammogram has 2**24.6.
+        inflated_bytes: of a deflated DICOM data set, known only by inflating it: one largest frame
+            at 16 bits. Deflate makes up to 1,032 bytes of one.
+        volume_bytes: of a NIfTI volume or an array in an npz file: slices across the fastest axis
+            take reading it whole. 512 x 512 x 1,000 float32 has 1 GiB.
+        header_reads: of a DICOM file, two or three an element. 5,000 frames of an enhanced object
+            have some 300,000 elements; each costs memory many times its 8 bytes.
+        rle_slack: RLE makes up to 64 bytes of one, in segments that say no size; they may be
+            longer than the frame by this factor before they are refused. Some writers pad.
+    """
+
+    file_bytes: int = 2**31
+    frame_pixels: int = 2**28
+    inflated_bytes: int = 2**29
+    volume_bytes: int = 2**31
+    header_reads: int = 2**20
+    rle_slack: int = 2
+
+
+LIMITS = Limits()
+ENDED = object()
+LARGEST_DEFLATE_RATIO = 1032  # zlib's technical notes: 258 bytes of 2 bits
+
+
+class LimitExceededError(MemoryError):
+    """A header of more pieces than one may have; caught where the file is known."""
+
+
+class BoundedReader(io.BufferedReader):
+    """A file that never reserves memory for bytes that it does not hold, nor is read for ever.
+
+    Python reserves what is asked for before it reads: an element that claims 4 GiB would take them.
+
+    Args:
+        raw: the open file.
+        size: of it, in bytes.
+        reads: that are allowed; None for any number.
+    """
+
+    def __init__(self, raw: io.RawIOBase, size: int, reads: int | None = None) -> None:
+        super().__init__(raw)
+        self.size = size
+        self._reads = itertools.repeat(None) if reads is None else iter(range(reads))
+
+    def read(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes, and at most those left.
+
+        Raises:
+            LimitExceededError: it was read as often as is allowed.
+        """
+        if next(self._reads, ENDED) is ENDED:
+            raise LimitExceededError
+        left = max(self.size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def open_bounded(path: Path, reads: int | None = None) -> BoundedReader:
+    """Open a regular file without ever waiting: a FIFO without a writer would block for good.
+
+    Args:
+        path: of the file.
+        reads: that are allowed; None for any number.
+
+    Raises:
+        UnreadableImageError: no such file, no regular one, or a larger one than is read.
+        OSError: it is there and regular, but cannot be opened.
+    """
+    check_file(path)
+    raw = io.FileIO(path, opener=_open_without_waiting)
+    try:
+        status = os.fstat(raw.fileno())
+        _check_status(path, status)
+        return BoundedReader(raw, status.st_size, reads)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no regular file of an acceptable size, without opening it.
+
+    Raises:
+        UnreadableImageError: not_found (absent, folder, FIFO, device, socket) or too_large.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        message = "there is no such file" if missing else "the path cannot be followed to a file"
+        raise UnreadableImageError(RejectReason.NOT_FOUND, path, message) from error
+    _check_status(path, status)
+
+
+def check_pixels(path: object, rows: int, columns: int) -> None:
+    """Refuse a frame of more pixels than are read.
+
+    Raises:
+        UnreadableImageError: too_large.
+    """
+    if rows * columns > LIMITS.frame_pixels:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"{rows} x {columns} pixels a frame; {LIMITS.frame_pixels} are read at most",
+        )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND, path, "is a folder; give the path of one file in it"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImageError(
+            RejectReason.NOT_FOUND, path, "is no file but a FIFO, a device or a socket"
+        )
+    if status.st_size > LIMITS.file_bytes:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE,
+            path,
+            f"the file has {status.st_size} bytes; {LIMITS.file_bytes} are read at most",
+        )
