@@ -18,6 +18,9 @@ VERBS = {
     "slice-train": ("slice_train", "the same on slices of CT or MR volumes"),
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "score": ("score", "score images that have no labels"),
+    "show": ("show", "look at one image as medres sees it"),
+    "index": ("index", "list the images of a folder, and why others are none"),
+    "doctor": ("doctor", "say what this installation can read and run"),
 }
 
 USAGE = "\n".join(

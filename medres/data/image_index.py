@@ -74,6 +74,21 @@ class ImageIndex:
 def index_images(
     source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
 ) -> ImageIndex:
+    """Index a folder of which at least one file is to be an image; see `survey_images`.
+
+    Raises:
+        ManifestError: no such folder, an empty one, or none of its files is an image.
+    """
+    index = survey_images(source, leave_out=leave_out, follow=follow)
+    if not index.images:
+        shown = "; ".join(f"{r.file}: {r.message} [{r.reason}]" for r in index.rejected[:3])
+        raise ManifestError(f"{source}: none of {len(index.rejected)} files is an image: {shown}")
+    return index
+
+
+def survey_images(
+    source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
+) -> ImageIndex:
     """Read the header of every file under a folder, and ask whether its pixels can be decoded.
 
     Hidden files and folders are passed by; links are followed only inside the folder.
@@ -84,7 +99,7 @@ def index_images(
         follow: wraps the files, for a progress bar.
 
     Raises:
-        ManifestError: no such folder, an empty one, or none of its files is an image.
+        ManifestError: no such folder, or an empty one.
     """
     if not source.exists():
         raise ManifestError(f"{source}: no such folder; give one with images, or an .npz file")
@@ -108,9 +123,6 @@ def index_images(
         images += found
         if found[0].record.format == "npz":
             labels += _own_labels(path, found)
-    if not images:
-        shown = "; ".join(f"{r.file}: {r.message} [{r.reason}]" for r in rejected[:3])
-        raise ManifestError(f"{source}: none of {len(files)} files is an image: {shown}")
     own = Table(source, tuple(dict.fromkeys(c for row in labels for c in row)), tuple(labels))
     return ImageIndex(folder, tuple(images), tuple(rejected), own if labels else None)
 
