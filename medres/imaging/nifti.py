@@ -117,6 +117,45 @@ def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecor
         return _record(path, volume, _plane(path, volume, plane), frame, "auto")
 
 
+def find_empty_slices(path: Path, plane: str = "") -> tuple[bool, ...]:
+    """Which slices are empty: (S,), True where all finite voxels are equal, or none is finite.
+
+    The volume is read once, one slab at a time; only the first of a series of volumes.
+
+    Raises:
+        UnreadableImageError: as `read_nifti`.
+    """
+    with _open_volume(path) as volume:
+        lie = _plane(path, volume, plane)
+        _record(path, volume, lie, 0, "auto")
+        lows, highs = zip(*_slab_ranges(volume, lie), strict=True)
+    low, high = np.minimum.reduce(lows), np.maximum.reduce(highs)
+    empty = ~(high > low)
+    return tuple(bool(value) for value in (empty[::-1] if lie.flipped[0] else empty))
+
+
+def _slab_ranges(
+    volume: Any, lie: _Plane
+) -> Generator[tuple[NDArray[np.float32], NDArray[np.float32]], None, None]:
+    """Least and greatest finite value of each slice, (S,), one slab of the last axis at a time."""
+    sizes = _sizes(volume)
+    axis = lie.axes[0]
+    for index in range(sizes[2]):
+        wanted = (slice(None), slice(None), index, *[0] * (len(volume.shape) - 3))
+        slab = np.asarray(volume.dataobj[wanted[: len(volume.shape)]], dtype=np.float32)
+        slab = slab.reshape(sizes[:2])
+        finite = np.isfinite(slab)
+        across = (0, 1) if axis == 2 else 1 - axis
+        low = np.where(finite, slab, np.inf).min(axis=across)
+        high = np.where(finite, slab, -np.inf).max(axis=across)
+        if axis != 2:
+            yield low, high
+            continue
+        every = np.full((2, sizes[2]), [[np.inf], [-np.inf]], np.float32)
+        every[:, index] = low, high
+        yield every[0], every[1]
+
+
 @contextmanager
 def _open_volume(path: Path) -> Generator[Any, None, None]:
     """The image over the open file; by content, so that the name does not matter."""

@@ -197,3 +197,69 @@ def test_header_that_contradicts_itself_is_refused(tmp_path):
     content[70:72] = (3).to_bytes(2, "little")  # no such data type
     path.write_bytes(content)
     refused(path, RejectReason.INVALID_HEADER, "the NIfTI header contradicts itself")
+
+
+def rotation(degrees, axis):
+    angle = np.deg2rad(degrees)
+    turn = np.eye(3)
+    first, second = (index for index in range(3) if index != axis)
+    turn[first, first] = turn[second, second] = np.cos(angle)
+    turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
+    return turn
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("degrees", [(25, 0, 0), (10, -20, 15), (-30, 20, 30), (0, 0, 160)])
+def test_oblique_volume_is_read_along_its_nearest_axes(tmp_path, axes, degrees):
+    turn = np.linalg.multi_dot([rotation(angle, axis) for axis, angle in enumerate(degrees)])
+    spacing = np.array([0.7, 1.1, 2.5])
+    affine = np.eye(4)
+    affine[:3, :3] = (turn * spacing)[:, axes]
+    affine[:3, 3] = [11, -7, 3]
+    path = write_nifti(tmp_path / "a.nii", RAS.transpose(axes), affine)
+    canonical = nib.as_closest_canonical(nib.load(path))
+    volume, zooms = np.asanyarray(canonical.dataobj), canonical.header.get_zooms()
+    for plane, axis in PLANES.items():
+        rows, columns = {0: (2, 1), 1: (2, 0), 2: (1, 0)}[axis]
+        for frame in range(volume.shape[axis]):
+            image = read_grayscale(f"{path}::{plane}", frame)
+            assert image.pixels.tolist() == np.take(volume, frame, axis).T[::-1, ::-1].tolist()
+            assert image.record.pixel_spacing_mm == pytest.approx((zooms[rows], zooms[columns]))
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("dtype", ["i2", "u2", "i4", "f4", "f8"])
+def test_byte_order_of_the_file_does_not_matter(tmp_path, kind, dtype):
+    header = kind.header_class(endianness=">")
+    header.set_data_dtype(dtype)
+    big = kind(RAS.astype(f">{dtype}"), np.diag([-2.0, 3, 4, 1]), header)
+    big.header.set_slope_inter(2, -3)
+    nib.save(big, tmp_path / "big.nii.gz")
+    assert nib.load(tmp_path / "big.nii.gz").header.endianness == ">"
+    expected = nib.as_closest_canonical(nib.load(tmp_path / "big.nii.gz")).get_fdata()
+    for frame in range(4):
+        image = read_grayscale(tmp_path / "big.nii.gz", frame)
+        assert image.pixels.tolist() == expected[..., frame].T[::-1, ::-1].tolist()
+        assert image.record.pixel_spacing_mm == (3, 2)
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_slope_of_zero_or_none_means_unscaled(tmp_path, slope):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([slope, 5], "<f4").tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+    plain = write_nifti(tmp_path / "b.nii", RAS)
+    assert read_grayscale(path, 1).pixels.tolist() == read_grayscale(plain, 1).pixels.tolist()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 1), (2, 3, 4, 1, 3), (2, 3, 4, 2, 2)])
+def test_further_axes_are_read_at_their_first_index(tmp_path, shape):
+    extra = int(np.prod(shape[3:]))
+    array = np.stack([RAS + 100 * index for index in range(extra)], axis=-1).reshape(shape)
+    path = write_nifti(tmp_path / "a.nii.gz", array)
+    plain = write_nifti(tmp_path / "b.nii", RAS)
+    for plane in PLANES:
+        image = read_grayscale(f"{path}::{plane}", 1)
+        assert image.pixels.tolist() == read_grayscale(f"{plain}::{plane}", 1).pixels.tolist()
+        assert image.record.number_of_frames == RAS.shape[PLANES[plane]]
