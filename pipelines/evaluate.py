@@ -55,6 +55,7 @@ class EvaluateConfig:
 def run(config: EvaluateConfig) -> Path:
     """Score, judge and write; returns the path of the HTML report."""
     from medres.bundle.directory import load_model
+    from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
@@ -67,6 +68,7 @@ def run(config: EvaluateConfig) -> Path:
     record = model.record
     manifest = read_labelled(config, model)
     check_files(manifest)
+    check_decoders(manifest)
     survey = survey_images(
         manifest,
         intensity=record.preprocessing.intensity,

@@ -48,11 +48,11 @@ class IndexConfig:
 
 def run(config: IndexConfig) -> int:
     """Write the table and say what is in it; returns the exit status."""
-    from medres.data.image_index import survey_images
+    from medres.data.image_index import list_images
     from medres.files import write_text
     from pipelines.progress import follow
 
-    index = survey_images(
+    index = list_images(
         config.folder,
         leave_out=[config.out],
         follow=lambda files: follow(files, "reading headers"),

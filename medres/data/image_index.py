@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medres.data.decoders import describe_lack
 from medres.data.manifest import SPLIT_NAMES
 from medres.data.table import Table
 from medres.errors import ManifestError, RejectReason, UnreadableImageError
@@ -74,19 +75,19 @@ class ImageIndex:
 def index_images(
     source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
 ) -> ImageIndex:
-    """Index a folder of which at least one file is to be an image; see `survey_images`.
+    """Index a folder of which at least one file is to be an image; see `list_images`.
 
     Raises:
         ManifestError: no such folder, an empty one, or none of its files is an image.
     """
-    index = survey_images(source, leave_out=leave_out, follow=follow)
+    index = list_images(source, leave_out=leave_out, follow=follow)
     if not index.images:
         shown = "; ".join(f"{r.file}: {r.message} [{r.reason}]" for r in index.rejected[:3])
         raise ManifestError(f"{source}: none of {len(index.rejected)} files is an image: {shown}")
     return index
 
 
-def survey_images(
+def list_images(
     source: Path, *, leave_out: Iterable[Path] = (), follow: Follow = lambda files: files
 ) -> ImageIndex:
     """Read the header of every file under a folder, and ask whether its pixels can be decoded.
@@ -164,15 +165,9 @@ def _images_of(path: Path, name: str) -> Iterator[ImageFile]:
 
 def _check_decoder(path: Path, record: ImageRecord) -> None:
     """Refuse what could not be decoded later, when a job would be hours into its work."""
-    syntax, bits = record.transfer_syntax_uid, record.bits_stored
-    if not syntax:  # no DICOM, or pixels as they are
-        return
-    from medres.imaging.codecs import describe_missing_decoder, has_decoder
-
-    if not has_decoder(syntax, bits):
-        raise UnreadableImageError(
-            RejectReason.NO_DECODER, path, describe_missing_decoder(syntax, bits)
-        )
+    lack = describe_lack(record)
+    if lack:
+        raise UnreadableImageError(RejectReason.NO_DECODER, path, lack)
 
 
 def _is_archive(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medres.config import RunConfig
+from medres.data.decoders import check_decoders
 from medres.data.leakage import check_leakage
 from medres.data.manifest import (
     Manifest,
@@ -83,6 +84,7 @@ def prepare_training_data(
     """
     manifest = read_run_manifest(config)
     check_files(manifest)
+    check_decoders(manifest)
     survey = survey_images(
         manifest, intensity=config.pixels.intensity, follow=lambda rows: follow(rows, "checking")
     )

@@ -70,3 +70,28 @@ def test_score_names_syntax_and_count_before_it_scores(
     assert f"medres score: 2 files: {LACKS} the file first\n" in told[0]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["missing_decoders"] == {f"{LACKS} the file first": 2}
+
+
+def test_training_and_evaluation_refuse_before_they_read_pixels(
+    trained: Path,
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(*_: object, **__: object) -> object:
+        raise AssertionError("pixels were read")
+
+    monkeypatch.setattr("medres.transforms.survey.read_grayscale", read)
+    manifest = archive / "manifest.csv"
+    header, first, *_ = manifest.read_text().splitlines()
+    columns = header.split(",")
+    row = dict(zip(columns, first.split(","), strict=True)) | {"image": "x.dcm"}
+    with manifest.open("a") as stream:
+        stream.write(",".join(row[column] for column in columns) + "\n")
+    train = ["train", "--data.manifest", str(manifest), "--out", str(tmp_path / "run")]
+    train += ["--model.weights", "none", "--device", "cpu"]
+    evaluate = ["evaluate", str(trained / "model"), str(manifest), "--out", str(tmp_path / "e")]
+    for argv in (train, evaluate):
+        assert main(argv) == 2
+        assert f"cannot be decoded: 1 (x.dcm): {LACKS}" in capsys.readouterr().err
