@@ -19,7 +19,7 @@ Intensity = Literal["display", "modality"]
 """display: in [0, 1], as a reading workstation shows it. modality: HU, or what the file holds."""
 
 Values: TypeAlias = NDArray[np.float64]
-BLOCK_PIXELS = 65_536
+BLOCK_PIXELS = 32_768
 IDENTITY_FIELDS = ("patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
@@ -276,14 +276,24 @@ def _map_values(
 def _look_up_blocks(
     table: NDArray[np.float32], stored: NDArray[Any], low: int
 ) -> NDArray[np.float32]:
-    """Pixels from a table that starts at `low`, a few rows at a time: the index stays in cache."""
+    """Pixels from a table that starts at `low`, a few rows at a time: the index stays in cache.
+
+    Values beyond the table get its ends. The table is first spread over all values of the pixels'
+    type, negative ones counted from its end: wrapping an index costs less than clipping it.
+    """
+    kind, size = stored.dtype.kind, stored.dtype.itemsize
+    if size > 2:
+        stored = np.clip(stored, low, low + len(table) - 1)
+        kind, size = "i" if low < 0 else "u", 2
+    possible = np.arange(2 ** (8 * size), dtype=f"u{size}").view(f"{kind}{size}")
+    spread = table.take(possible.astype(np.intp) - low, mode="clip")
     pixels = np.empty(stored.shape, np.float32)
     rows = max(1, BLOCK_PIXELS // stored.shape[1])
     index = np.empty((rows, stored.shape[1]), np.intp)
     for top in range(0, stored.shape[0], rows):
         block = stored[top : top + rows]
-        np.subtract(block, low, out=index[: len(block)], dtype=np.intp, casting="unsafe")
-        table.take(index[: len(block)], out=pixels[top : top + rows], mode="clip")
+        np.copyto(index[: len(block)], block, casting="unsafe")
+        spread.take(index[: len(block)], out=pixels[top : top + rows], mode="wrap")
     return pixels
 
 

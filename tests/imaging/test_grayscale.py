@@ -109,6 +109,19 @@ def test_table_clips_stored_values_beyond_the_representable_range():
     assert pixels.max() == 1.0
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<u2", ">u2", "<i2", ">i2", "u4", "i4", "i8"])
+@pytest.mark.parametrize("low", [0, -64])
+def test_table_is_looked_up_alike_for_every_type_of_pixel(dtype, low):
+    # 7 bits in 300 x 7 pixels: looked up, in several blocks; values beyond get the ends.
+    limits = np.iinfo(dtype)
+    values = np.arange(2100).reshape(300, 7) - 1000
+    stored = np.clip(values, limits.min, limits.max).astype(dtype)
+    rendering = Rendering(stored_low=low, stored_high=low + 127, voi=ValueRange(low, low + 127))
+    pixels, _ = render(stored, rendering, "display")
+    expected = (np.clip(stored.astype(np.float64), low, low + 127) - low) / 127
+    np.testing.assert_array_equal(pixels, expected.astype(np.float32))
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 def test_padding_is_black_whatever_the_polarity(inverted):
     stored = np.array([[0, 10, 255]], np.uint8)
