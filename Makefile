@@ -1,13 +1,14 @@
 # make demo    set up, train on the sample data, print the result and where the report lies
 # make test    set up, run the tests that take seconds to minutes
 # make check   ruff, mypy        make slow    the tests that take many minutes
+# make bench   measure the speed against what else one would use
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test slow check install clean
+.PHONY: demo test slow check bench install clean
 
 demo: $(VENV)/installed
 	$(BIN)/medres demo
@@ -22,6 +23,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reading --out benchmarks/RESULTS.md
 
 install: $(VENV)/installed
 
