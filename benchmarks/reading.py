@@ -12,6 +12,7 @@ chain, and of at least 2 to the same chain without its transposition.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import sys
@@ -46,11 +47,13 @@ class Timing:
     Args:
         name: of the chain.
         milliseconds: median of its turns.
+        fastest: its fastest turn in milliseconds, the least disturbed by other programs.
         ratio: median, over the turns, of this chain's time to medres' in the same turn.
     """
 
     name: str
     milliseconds: float
+    fastest: float
     ratio: float
 
 
@@ -131,12 +134,16 @@ def check_equal_pictures(chains: Mapping[str, Chain], path: str) -> None:
 
 
 def time_chains(chains: Mapping[str, Chain], paths: Sequence[str], turns: int) -> list[Timing]:
-    """Let the chains take turns, one file each turn, after one turn that does not count."""
+    """Let the chains take turns, one file each turn, after one turn that does not count.
+
+    Another chain begins each turn: the first to read a file finds it in no cache of the processor.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in chains}
     for turn in range(turns + 1):
-        for name, chain in chains.items():
+        first = turn % len(chains)
+        for name in [*chains][first:] + [*chains][:first]:
             start = time.perf_counter()
-            chain({"image": paths[turn % len(paths)]})
+            chains[name]({"image": paths[turn % len(paths)]})
             seconds[name].append(time.perf_counter() - start)
     counted = {name: times[1:] for name, times in seconds.items()}
     ours = next(iter(counted.values()))
@@ -144,6 +151,7 @@ def time_chains(chains: Mapping[str, Chain], paths: Sequence[str], turns: int) -
         Timing(
             name,
             1e3 * statistics.median(times),
+            1e3 * min(times),
             statistics.median(other / own for other, own in zip(times, ours, strict=True)),
         )
         for name, times in counted.items()
@@ -160,16 +168,27 @@ def processor() -> str:
     return f"{names[0]}, {len(names)} logical" if names else platform.machine()
 
 
+def other_load() -> str:
+    """How busy the machine was: programs that share memory slow chains down by unequal factors."""
+    if not hasattr(os, "getloadavg"):
+        return "load unknown"
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, this program being 1"
+
+
 def report(timings: Sequence[Timing], turns: int) -> str:
     """A section of RESULTS.md."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    rows = [f"| {t.name} | {t.milliseconds:.1f} | {t.ratio:.1f} | {_target(t)} |" for t in timings]
+    rows = [
+        f"| {t.name} | {t.milliseconds:.1f} | {t.fastest:.1f} | {t.ratio:.1f} | {_target(t)} |"
+        for t in timings
+    ]
     return "\n".join(
         [
             "# Measured",
             "",
             "Ratios alone mean something: the machine is shared, and its absolute times differ",
-            "from run to run. Each section says the command that gives it.",
+            "from run to run. Under load the ratios fall too: chains bound by memory suffer most.",
+            "Each section says the command that gives it.",
             "",
             "## File to network input",
             "",
@@ -182,12 +201,12 @@ def report(timings: Sequence[Timing], turns: int) -> str:
             "medres' is `LoadGrayscaled`, `FitGeometryd` (which averages where MONAI's `Resized`",
             "picks pixels), `NormalizeGrayscaled`.",
             "",
-            "| chain | median, ms | time against medres | target |",
-            "|---|--:|--:|--:|",
+            "| chain | median, ms | fastest, ms | time against medres, median | target |",
+            "|---|--:|--:|--:|--:|",
             *rows,
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()},",
-            f"{versions}.",
+            f"{versions}; {other_load()}.",
             "",
         ]
     )
