@@ -7,6 +7,7 @@ Nothing is ever forced. Decoding is `dicom_pixels`' business; what the pixels th
 from __future__ import annotations
 
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydicom import dcmread
@@ -221,7 +222,9 @@ def _is_cut(header: Header) -> bool:
     )
     if next_group or not dataset:
         return True
-    last = dataset.get_item(max(dataset.keys()))
+    last, failure = attempt(lambda: dataset.get_item(max(dataset.keys())))
+    if failure is not NoneType:
+        return True
     value, length = getattr(last, "value", None), getattr(last, "length", 0)
     return isinstance(value, bytes) and length != 0xFFFFFFFF and len(value) < length
 

@@ -36,7 +36,7 @@ def read_file_meta(file: BoundedReader) -> FileMetaDataset:
         Exception: whatever else pydicom raises for damage.
     """
     read_preamble(file, force=False)
-    return FileMetaDataset(
+    meta = FileMetaDataset(
         read_dataset(
             file,
             is_implicit_VR=False,
@@ -44,6 +44,9 @@ def read_file_meta(file: BoundedReader) -> FileMetaDataset:
             stop_when=lambda tag, _vr, _length: tag >> 16 != 2,
         )
     )
+    for keyword in ("TransferSyntaxUID", "MediaStorageSOPClassUID"):
+        meta.get(keyword)  # parsed only when asked for: damage shows here, not in the middle
+    return meta
 
 
 def read_deflated(

@@ -326,6 +326,26 @@ def test_scan_tells_refused_files_apart(write_slice, tmp_path):
         read_series([good, tmp_path / "absent"])
 
 
+def test_damaged_file_meta_information_is_refused(write_slice):
+    path = write_slice((0, 0, 0))
+    content = path.read_bytes()
+    at = content.index(b"\x02\x00\x10\x00UI")
+    path.write_bytes(content[: at + 4] + b"U " + content[at + 6 :])  # no such representation
+    with pytest.raises(UnreadableImageError, match="header cannot be parsed") as caught:
+        read_series([path])
+    assert caught.value.reason is RejectReason.INVALID_HEADER
+
+
+def test_file_that_ends_in_a_stray_delimiter_is_refused(write_slice):
+    path = write_slice((0, 0, 0))
+    content = path.read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(content[:at] + b"\xfe\xff\xdd\xe0" + bytes(4))
+    with pytest.raises(UnreadableImageError, match="ends before or within Pixel Data") as caught:
+        read_series([path])
+    assert caught.value.reason is RejectReason.TRUNCATED
+
+
 def test_number_of_frames_beyond_reason_is_refused(write_slice):
     path = write_slice((0, 0, 0), NumberOfFrames=2_000_000_000)
     with pytest.raises(UnreadableImageError, match="65536 are ordered at most") as caught:
