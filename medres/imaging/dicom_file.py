@@ -44,8 +44,9 @@ def read_file_meta(file: BoundedReader) -> FileMetaDataset:
             stop_when=lambda tag, _vr, _length: tag >> 16 != 2,
         )
     )
-    for keyword in ("TransferSyntaxUID", "MediaStorageSOPClassUID"):
-        meta.get(keyword)  # parsed only when asked for: damage shows here, not in the middle
+    for keyword in ("TransferSyntaxUID", "MediaStorageSOPClassUID"):  # parsed now, or not at all
+        if not isinstance(meta.get(keyword, ""), str):
+            raise TypeError(keyword)
     return meta
 
 

@@ -31,14 +31,14 @@ Result = TypeVar("Result")
 def quiet_pydicom() -> Generator[None, None, None]:
     """Silence pydicom's warnings and log, which quote values, and its costly value checks."""
     logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
+    level = logger.level
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")
-        logger.disabled = True
+        logger.setLevel(logging.CRITICAL + 1)  # holds for the loggers below it; `disabled` not
         try:
             yield
         finally:
-            logger.disabled = disabled
+            logger.setLevel(level)
 
 
 def name_tag(keyword: str) -> str:
@@ -59,7 +59,9 @@ def attempt(call: Callable[[], Result]) -> tuple[Result | None, type]:
     """
     try:
         return call(), NoneType
-    except (Exception, MemoryError) as error:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a decoder written in Rust panics with no Exception
         return None, type(error)
 
 

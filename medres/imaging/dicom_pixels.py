@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
+from pydicom.encaps import get_frame, parse_fragments
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -19,9 +19,14 @@ from pydicom.uid import (
 
 from medres.errors import RejectReason
 from medres.imaging.codecs import describe_missing_decoder, find_decoder
-from medres.imaging.codestream import codestream_size
+from medres.imaging.codestream import check_rle, codestream_size, count_tiles
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid
 from medres.imaging.dicom_rendering import COLOR, stored_range
+from medres.imaging.limits import LIMITS
+
+# ITU-T T.800 A.4.2: a tile's index has 16 bits. Grayscale, colour, and an alpha to ignore.
+MOST_TILES = 65_535
+MOST_COMPONENTS = 4
 
 
 def decode_frame(header: Header) -> NDArray[Any]:
@@ -86,7 +91,12 @@ def _check_length(header: Header) -> None:
     )
     if header.text("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
-    expected, found = -(-bits // 8), len(header.dataset.PixelData)
+    content = header.value("PixelData")
+    if not isinstance(content, bytes):
+        raise header.refuse(
+            RejectReason.INVALID_HEADER, f"{name_tag('PixelData')} holds no bytes; repair the file"
+        )
+    expected, found = -(-bits // 8), len(content)
     if found < expected:
         raise header.refuse(
             RejectReason.TRUNCATED,
@@ -98,16 +108,46 @@ def _check_length(header: Header) -> None:
 def _check_codestream(header: Header) -> None:
     """A compressed frame must have the size that the header says."""
     dataset, frames = header.dataset, max(header.integer("NumberOfFrames", 1), 1)
+    found, _ = attempt(lambda: parse_fragments(dataset.PixelData))
+    fragments = frames if found is None else found[0] - 1  # the first item is the offset table
+    if fragments < frames:
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"{name_tag('PixelData')} holds {fragments} fragments for the {frames} frames that the "
+            "header promises; fetch the file again",
+        )
     encoded, _ = attempt(
         lambda: get_frame(dataset.PixelData, header.frame, number_of_frames=frames)
     )
-    size = codestream_size(encoded) if encoded else None
+    if encoded is None:
+        return  # the decoder says so
+    _check_growth(header, encoded)
+    size = codestream_size(encoded)
     expected = (header.integer("Rows"), header.integer("Columns"))
     if size is not None and size != expected:
         raise header.refuse(
             RejectReason.INVALID_HEADER,
             f"the compressed frame is {size[0]} x {size[1]} pixels, but Rows x Columns say "
             f"{expected[0]} x {expected[1]}",
+        )
+
+
+def _check_growth(header: Header, encoded: bytes) -> None:
+    """Refuse a frame for which a decoder would reserve far more than the frame's own size."""
+    rows, columns = header.integer("Rows"), header.integer("Columns")
+    tiles, components = count_tiles(encoded)
+    if not 1 <= tiles <= min(MOST_TILES, rows * columns) or components > MOST_COMPONENTS:
+        raise header.refuse(
+            RejectReason.INVALID_HEADER,
+            f"the compressed frame has {tiles} tiles and {components} components; 1 to "
+            f"{MOST_TILES} and at most {MOST_COMPONENTS} are read",
+        )
+    if _transfer_syntax(header) == RLELossless and not check_rle(
+        encoded, max(2 * rows * columns, LIMITS.rle_segment_bytes)
+    ):
+        raise header.refuse(
+            RejectReason.TOO_LARGE,
+            f"an RLE segment decodes to far more than the frame's {rows} x {columns} pixels",
         )
 
 

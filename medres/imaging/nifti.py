@@ -98,11 +98,17 @@ def read_nifti(
     with _open_volume(path) as volume:
         lie = _plane(path, volume, plane)
         record = _record(path, volume, lie, frame, intensity)
-        values = _slice(volume, lie, frame)
+        with np.errstate(all="ignore"):  # overflow gives infinity, which is padding
+            values = _slice(volume, lie, frame)
         rendering = _rendering(path, volume, record.intensity)
     missing = ~np.isfinite(values)
     values = np.where(missing, 0.0, values)
-    pixels, _ = render(values, rendering, record.intensity)
+    with np.errstate(all="ignore"):
+        pixels, _ = render(values, rendering, record.intensity)
+    if not np.isfinite(pixels).all():
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, "values or display range are beyond float32's range"
+        )
     pixels[missing] = 0.0
     return GrayscaleImage(pixels, missing if missing.any() else None, record)
 
