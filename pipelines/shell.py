@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
             raise
         print(f"{program}: {ours}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(
             f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from medres.errors import ConfigError
@@ -32,3 +35,18 @@ def test_interrupt_says_how_to_go_on(capsys) -> None:
 
     assert exit_status("medres", interrupt) == 130
     assert "interrupted; start it again" in capsys.readouterr().err
+
+
+def test_reader_that_closes_the_pipe_is_no_error() -> None:
+    code = """
+from pipelines.shell import exit_status
+raise SystemExit(exit_status("medres", lambda: print("a line\\n" * 100_000)))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        process.stdout.read(6)
+        process.stdout.close()
+        error = process.stderr.read()
+    assert (process.returncode, error) == (0, b"")
