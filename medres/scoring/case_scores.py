@@ -39,8 +39,9 @@ class ImageScores:
 
     @property
     def y_true(self) -> Tensor:
-        """(N, F) labels in {0, 1, NaN}, float64."""
-        return torch.tensor([row.labels for row in self.rows], dtype=torch.float64)
+        """(N, F) labels in {0, 1, NaN}, float64, on the scores' device."""
+        labels = [row.labels for row in self.rows]
+        return torch.tensor(labels, dtype=torch.float64, device=self.y_score.device)
 
     def combine(self, unit: Unit) -> CaseScores:
         """Combine images to the cases that are judged; see `medres.metrics.aggregation`."""

@@ -56,7 +56,8 @@ class Predictor:
             follow: wraps the batches, for a progress bar.
 
         Returns:
-            (N, F) float64 in [0, 1], on the CPU, in the order of the items.
+            (N, F) float64 in [0, 1], in the order of the items, on the predictor's device (of an
+            MPS device: on the CPU).
 
         Raises:
             RuntimeError: from MONAI's chain, caused by the `UnreadableImageError` of the first
@@ -83,4 +84,6 @@ class Predictor:
         """Probabilities (B, F) float64 of network inputs (B, 1, S, S)."""
         network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
         logits = AutocastInferer(self.precision)(images.to(self.device), network)
-        return probabilities(self.kind, logits.double()).cpu()
+        # Metrics follow the scores' device and compute in float64, which MPS has not.
+        logits = logits.cpu() if logits.device.type == "mps" else logits
+        return probabilities(self.kind, logits.double())

@@ -327,6 +327,8 @@ class _ValidationFigures:
     def _finish(self, engine: Engine) -> None:
         logits, labels = torch.cat(self.logits), torch.cat(self.labels)
         engine.state.metrics["loss"] = float(self.loss(logits, labels))
+        if logits.device.type == "mps":  # which has no float64
+            logits, labels = logits.cpu(), labels.cpu()
         engine.state.metrics["auroc"] = macro_auroc(labels, probabilities(self.kind, logits))
 
 
