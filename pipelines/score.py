@@ -45,8 +45,9 @@ def run(config: ScoreConfig) -> int:
     """Score and write; returns the exit status."""
     from medres.bundle.directory import load_model
     from medres.data.image_index import index_images
+    from medres.data.pseudonyms import Keys
     from medres.scoring.archive import score_archive
-    from medres.scoring.outputs import Keys, open_secret, write_scores
+    from medres.scoring.outputs import open_secret, write_scores
     from medres.scoring.predictor import Predictor
     from medres.training.precision import resolve_device
     from pipelines.progress import follow

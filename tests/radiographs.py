@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 
 def write_radiograph(
@@ -31,4 +32,20 @@ def write_radiograph(
         dataset.PixelData += b"\0"
     if syntax != ExplicitVRLittleEndian:
         dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_tiny_dicom(path: Path, syntax: str) -> None:
+    """Two rows of three pixels; in a compressed syntax, a fragment that decodes to nothing."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 2, 3, 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelRepresentation = 0
+    native = not UID(syntax).is_encapsulated
+    dataset.PixelData = bytes(range(6)) if native else encapsulate([b"\0\0"])
+    dataset["PixelData"].VR = "OB"
     dataset.save_as(path, enforce_file_format=True)

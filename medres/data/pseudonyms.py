@@ -52,6 +52,17 @@ class Pseudonyms:
         return hmac.digest(self.secret, message, "sha256")
 
 
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """Stand-ins for images and studies: HMAC-SHA256 under the site's secret, 20 digits."""
+
+    secret: bytes
+
+    def of(self, name: str) -> str:
+        """The stand-in of a relative path or a UID."""
+        return hmac.digest(self.secret, name.encode(), "sha256").hex()[:20]
+
+
 def read_secret(path: Path) -> bytes:
     """The site's secret from a file, surrounding blanks left out.
 

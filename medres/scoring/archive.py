@@ -17,7 +17,8 @@ import torch
 from medres.data.image_index import ImageFile, ImageIndex, RejectedFile
 from medres.errors import UnreadableImageError
 from medres.imaging.read import read_grayscale
-from medres.scoring.predictor import BATCH_SIZE, Predictor
+from medres.scoring.predictor import Predictor
+from medres.training.dataset import FORWARD_BATCH
 from medres.transforms.chains import build_fitting_chain
 from medres.transforms.load import as_meta_tensor
 from medres.transforms.survey import check_not_constant
@@ -97,7 +98,7 @@ def score_archive(
             rejected.append(found)
             continue
         batch.append(found)
-        if len(batch) == BATCH_SIZE:
+        if len(batch) == FORWARD_BATCH:
             scores += _score(predictor, batch)
             batch = []
     if batch:

@@ -14,31 +14,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import hmac
 import io
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medres.bundle.record import ModelRecord
 from medres.data.image_index import ImageIndex, missing_decoders
-from medres.data.pseudonyms import read_secret
+from medres.data.pseudonyms import Keys, read_secret
 from medres.files import write_json, write_text
 from medres.scoring.archive import ArchiveScores
-
-
-@dataclass(frozen=True, repr=False)
-class Keys:
-    """Stand-ins for images and studies: HMAC-SHA256 under the site's secret, 20 digits."""
-
-    secret: bytes
-
-    def of(self, name: str) -> str:
-        """The stand-in of a relative path or a UID."""
-        return hmac.new(self.secret, name.encode(), hashlib.sha256).hexdigest()[:20]
 
 
 def open_secret(out: Path, given: Path | None) -> bytes:

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from medres.data.manifest import Manifest, ManifestRow
 from medres.scoring.case_scores import ImageScores
-from medres.training.dataset import as_items, build_loader
+from medres.training.dataset import FORWARD_BATCH, as_items, build_loader
 from medres.training.losses import probabilities
 from medres.training.precision import AutocastInferer
 from medres.transforms.chains import build_evaluation_chain
 from medres.transforms.preprocessing import Preprocessing
-
-BATCH_SIZE = 16
-"""Images a forward pass: on a CPU larger batches cost page faults and save no time."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Predictor:
                 image that cannot be read; `survey_images` and `score_archive` find them before.
         """
         dataset = Dataset(items, build_evaluation_chain(self.preprocessing))
-        loader = build_loader(dataset, BATCH_SIZE, workers=self.workers)
+        loader = build_loader(dataset, FORWARD_BATCH, workers=self.workers)
         scores = [self.score_batch(batch["image"]) for batch in follow(loader)]
         return torch.cat(scores)
 

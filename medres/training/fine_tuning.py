@@ -16,7 +16,13 @@ from medres.data.manifest import ManifestRow
 from medres.errors import ConfigError
 from medres.models.resnet import GrayscaleResNet
 from medres.models.weights import WeightsRecord, load_weights
-from medres.training.dataset import EpochSampler, as_items, build_dataset, build_loader
+from medres.training.dataset import (
+    FORWARD_BATCH,
+    EpochSampler,
+    as_items,
+    build_dataset,
+    build_loader,
+)
 from medres.training.losses import balanced_class_weights
 from medres.training.precision import describe_device, resolve_device, resolve_precision
 from medres.training.schedule import ResolvedPreset, Schedule, build_schedule, resolve_preset
@@ -25,9 +31,6 @@ from medres.training.training_data import TrainingData
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
 FROM_RANDOM = "The model was trained from random weights, without pretraining."
-
-VALIDATION_BATCH = 16
-"""Images a forward pass: on a CPU larger batches cost page faults and save no time."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def _build_loaders(
     sampler = EpochSampler(len(train), config.seed)
     return (
         build_loader(train, batch_size, sampler=sampler, workers=training.workers, drop_last=True),
-        build_loader(validation, VALIDATION_BATCH, workers=training.workers),
+        build_loader(validation, FORWARD_BATCH, workers=training.workers),
     )
 
 

@@ -19,7 +19,7 @@ from medres.data.manifest import (
     read_manifest,
     select_rows,
 )
-from medres.data.splits import assign_splits, check_splits
+from medres.data.splits import assign_splits
 from medres.errors import ConfigError
 from medres.transforms.preprocessing import Preprocessing
 from medres.transforms.survey import PixelSurvey, fit_histogram, survey_images
@@ -89,7 +89,6 @@ def prepare_training_data(
         manifest, intensity=config.pixels.intensity, follow=lambda rows: follow(rows, "checking")
     )
     manifest = assign_splits(manifest, fractions=config.data.fractions, seed=config.data.split_seed)
-    check_splits(manifest)
     leakage = check_leakage(
         manifest,
         survey.digests,

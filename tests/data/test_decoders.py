@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import uid as uids
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
+from radiographs import write_tiny_dicom
 
 from medres.data.decoders import check_decoders, describe_lack
 from medres.data.manifest import read_manifest
@@ -16,28 +15,13 @@ from medres.imaging.grayscale import ImageRecord
 MPEG2 = "1.2.840.10008.1.2.4.100"
 
 
-def write_dicom(path, syntax):
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
-    dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 2, 3, 1
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
-    dataset.PixelRepresentation = 0
-    native = not uids.UID(syntax).is_encapsulated
-    dataset.PixelData = bytes(range(6)) if native else encapsulate([b"\0\0"])
-    dataset["PixelData"].VR = "OB"
-    dataset.save_as(path, enforce_file_format=True)
-
-
 @pytest.fixture
 def manifest_of(tmp_path):
     """Manifest of files by name, two frames of each."""
 
     def read(**syntaxes):
         for name, syntax in syntaxes.items():
-            write_dicom(tmp_path / f"{name}.dcm", syntax)
+            write_tiny_dicom(tmp_path / f"{name}.dcm", syntax)
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "p.png")
         (tmp_path / "text.dcm").write_text("text")
         names = [*(f"{name}.dcm" for name in syntaxes), "p.png", "text.dcm"]

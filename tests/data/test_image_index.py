@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import uid as uids
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from radiographs import write_tiny_dicom
 
 from medres.data.image_index import index_images, missing_decoders
 from medres.errors import ManifestError, RejectReason
@@ -17,27 +16,12 @@ MPEG2_LACKS = (
 )
 
 
-def write_dicom(path, syntax):
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
-    dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 2, 3, 1
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
-    dataset.PixelRepresentation = 0
-    native = not uids.UID(syntax).is_encapsulated
-    dataset.PixelData = bytes(range(6)) if native else encapsulate([b"\0\0"])
-    dataset["PixelData"].VR = "OB"
-    dataset.save_as(path, enforce_file_format=True)
-
-
 @pytest.fixture
 def mixed(tmp_path):
-    write_dicom(tmp_path / "a.dcm", uids.ExplicitVRLittleEndian)
-    write_dicom(tmp_path / "b.dcm", MPEG2)
-    write_dicom(tmp_path / "c.dcm", MPEG2)
-    write_dicom(tmp_path / "d.dcm", "1.2.840.10008.1.2.4.102")  # H.264
+    write_tiny_dicom(tmp_path / "a.dcm", uids.ExplicitVRLittleEndian)
+    write_tiny_dicom(tmp_path / "b.dcm", MPEG2)
+    write_tiny_dicom(tmp_path / "c.dcm", MPEG2)
+    write_tiny_dicom(tmp_path / "d.dcm", "1.2.840.10008.1.2.4.102")  # H.264
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "e.png")
     (tmp_path / "f.dcm").write_text("text")
     return tmp_path
@@ -62,12 +46,12 @@ def test_missing_decoders_are_counted_by_transfer_syntax(mixed):
 
 
 def test_no_missing_decoder_is_none(tmp_path):
-    write_dicom(tmp_path / "a.dcm", uids.ExplicitVRLittleEndian)
+    write_tiny_dicom(tmp_path / "a.dcm", uids.ExplicitVRLittleEndian)
     assert missing_decoders(index_images(tmp_path).rejected) == {}
 
 
 def test_folder_without_a_single_decoder_is_an_error_that_names_the_syntax(tmp_path):
-    write_dicom(tmp_path / "a.dcm", MPEG2)
+    write_tiny_dicom(tmp_path / "a.dcm", MPEG2)
     with pytest.raises(ManifestError, match=r"none of 1 files .*: no installed"):
         index_images(tmp_path)
 
