@@ -9,6 +9,7 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `ranking`: AUROC with DeLong's variance, average precision, ROC and precision-recall curves
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
 - `calibration`: Brier score, expected calibration error, reliability curve
+- `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients
 - `finding_evaluation`, `evaluation`: all of it in one call, per finding and macro
 """
