@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from medres.errors import ConfigError
+from medres.models.prefix import run_from
 from medres.models.stages import STAGES, batch_norms, check_stage
 from medres.models.stem import AdapterInit, StemName, build_stem, port_conv1
 
@@ -101,16 +102,29 @@ class GrayscaleResNet(nn.Module):
                 norm.eval()
         return self
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, start: str = "adapter") -> Tensor:
         """Logits (B, F) of images (B, 1, H, W), floating point, normalised.
 
+        While training, the frozen stages in front run without a graph (see `medres.models.prefix`).
+
+        Args:
+            image: or, with another `start`, the input of that stage, as `run_stages` gives it.
+            start: the first stage to run.
+
         Raises:
-            ConfigError: another shape, or integers.
+            ConfigError: another shape, integers, or no such stage.
         """
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            self._check(image)
+            if start == "adapter":
+                self._check(image)
+            if self.training or start != "adapter":
+                return self._run_from(image, start)
         logits: Tensor = self.backbone(self.stem(image))
         return logits
+
+    @torch.jit.unused
+    def _run_from(self, features: Tensor, start: str) -> Tensor:
+        return run_from(self, features, start)
 
     @torch.jit.unused
     def _check(self, image: Tensor) -> None:
