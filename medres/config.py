@@ -116,6 +116,8 @@ class TrainingConfig:
         preset: of unfreezing; with random weights every preset resolves to full, and says so.
         epochs: at most so many.
         batch_size: per device; the last partial batch of an epoch is dropped.
+        accumulate: so many batches make one optimizer step, for a batch that memory does not hold.
+            Batch-norm still sees them one by one.
         learning_rate: of head and adapter; the other stages' rates are the preset's share of it.
         weight_decay: on weights of convolutions and of the head, never on norms and biases.
         optimizer: adamw, or sgd with Nesterov momentum 0.9.
@@ -128,7 +130,13 @@ class TrainingConfig:
         select_by: which epoch's weights are kept: of the best validation auroc or loss, or the
             last, where validation is too small or too easy to tell epochs apart.
         patience: stop after so many epochs without a better one; 0 never stops early.
-        precision: of the forward pass; auto takes bf16 where the device computes it natively.
+        precision: of the forward pass; auto takes bf16 where the device computes it natively, fp16
+            on GPUs that have tensor cores for it alone, else fp32.
+        compile: let `torch.compile` make the training code. Takes a minute at each phase's start,
+            so it pays on a GPU and for long phases; on a CPU it gained 5 % at best.
+        checkpoint_minutes: save the whole state so often within an epoch, beside each epoch's end;
+            0 at the end of epochs alone. A killed run loses at most so much.
+        checkpoint_steps: the same at every so many optimizer steps; 0 for none.
         workers: processes that read images; 0 reads in the main one.
         cache_gib: keep the read and resized images in memory if they take at most so many GiB;
             else each epoch reads them anew, for which workers help. 0 never keeps them.
@@ -140,6 +148,7 @@ class TrainingConfig:
     )
     epochs: int = 20
     batch_size: int = 32
+    accumulate: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -150,7 +159,10 @@ class TrainingConfig:
     ema_decay: float = 0.0
     select_by: Literal["auroc", "loss", "last"] = "auroc"
     patience: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    checkpoint_minutes: float = 10.0
+    checkpoint_steps: int = 0
     workers: int = 0
     cache_gib: float = 4.0
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -370,6 +382,19 @@ def check_config(config: RunConfig) -> RunConfig:
         ),
         ("training.epochs", training.epochs, training.epochs >= 1, "at least 1"),
         ("training.batch_size", training.batch_size, training.batch_size >= 2, "at least 2"),
+        ("training.accumulate", training.accumulate, training.accumulate >= 1, "at least 1"),
+        (
+            "training.checkpoint_minutes",
+            training.checkpoint_minutes,
+            training.checkpoint_minutes >= 0,
+            "0 or more",
+        ),
+        (
+            "training.checkpoint_steps",
+            training.checkpoint_steps,
+            training.checkpoint_steps >= 0,
+            "0 or more",
+        ),
         ("training.learning_rate", training.learning_rate, training.learning_rate > 0, "above 0"),
         ("training.weight_decay", training.weight_decay, training.weight_decay >= 0, "0 or more"),
         (

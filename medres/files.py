@@ -35,6 +35,12 @@ def written_whole(path: Path, *, private: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed while writing `path` have left beside it."""
+    for leftover in path.parent.glob(f".{path.stem}-*{''.join(path.suffixes)}"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Write UTF-8 text, whole or not at all; private for the owner alone."""
     with written_whole(path, private=private) as temporary:

@@ -21,11 +21,13 @@ class WeightAverage:
     Args:
         network: the one that trains.
         decay: d, from 0 to below 1.
+        every: iterations whose gradients make one step.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float, *, every: int = 1) -> None:
         self.network = network
         self.decay = decay
+        self.every = every
         self.average = AveragedModel(network, multi_avg_fn=self._blend, use_buffers=True)
 
     def attach(self, engine: Engine) -> None:
@@ -38,8 +40,9 @@ class WeightAverage:
         module: nn.Module = self.average.module
         return module
 
-    def _update(self, _: Engine) -> None:
-        self.average.update_parameters(self.network)
+    def _update(self, engine: Engine) -> None:
+        if engine.state.iteration % self.every == 0:
+            self.average.update_parameters(self.network)
 
     @torch.no_grad()
     def _blend(

@@ -1,7 +1,9 @@
-"""The state of a run after an epoch: whole on disk or absent, and loaded without running code."""
+"""The state of a run: when it is written, whole or not at all, and loaded without running code."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +33,44 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "give a run folder whose checkpoints are whole, or a new one"
         ) from error
     return state
+
+
+class CheckpointClock:
+    """When the state is written within an epoch: after so many minutes, or at every so many steps.
+
+    Args:
+        minutes: since the last state was written; 0 for never.
+        steps: at multiples of so many optimizer steps; 0 for never.
+    """
+
+    def __init__(self, minutes: float, steps: int) -> None:
+        self.minutes, self.steps = minutes, steps
+        self.restart()
+
+    def restart(self) -> None:
+        """A state has just been written, or a run begins."""
+        self.written = time.monotonic()
+
+    def is_due(self, step: int) -> bool:
+        """Whether to write now, after optimizer step number `step`, from 1."""
+        if self.steps and step % self.steps == 0:
+            return True
+        return 0 < self.minutes <= (time.monotonic() - self.written) / 60
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """PyTorch's generators of the CPU and of the device.
+
+    No layer here draws from them, and images draw from (seed, epoch, index); but one may come to.
+    """
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Go on from what `random_state` gave; on another device, from its CPU part."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,7 +1,7 @@
 """The training images as a data set whose randomness depends on seed, epoch and image alone.
 
-So an epoch is the same whatever the number of workers, and a run that resumes at an epoch sees
-what an undisturbed one sees.
+So an epoch is the same whatever the number of workers, and a run that resumes in the middle of one
+sees what an undisturbed one sees.
 """
 
 from __future__ import annotations
@@ -81,22 +81,57 @@ class SeededCacheDataset(_Seeded, CacheDataset):
 
 
 class EpochSampler(Sampler[int]):
-    """A shuffled order of `size` images that depends on seed and epoch alone."""
+    """A shuffled order of an epoch's images that depends on seed and epoch alone.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    Of W processes number r takes the images r, r + W, r + 2W, … of that order. So W processes with
+    batches of B see in each step the very images that one process with batches of W·B sees.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has."""
-        self.epoch = epoch
+    Args:
+        size: images there are.
+        seed: of the order.
+        count: of them an epoch has; the rest of the order is left out. None takes all.
+        rank: this process's number, from 0.
+        processes: how many there are.
+    """
+
+    def __init__(
+        self, size: int, seed: int, *, count: int | None = None, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.size, self.seed = size, seed
+        self.count = size if count is None else count
+        self.rank, self.processes = rank, processes
+        self.epoch, self.seen = 0, 0
+
+    def set_epoch(self, epoch: int, seen: int = 0) -> None:
+        """Choose the epoch whose order the next iteration has.
+
+        Args:
+            epoch: from 1.
+            seen: images of it that this process has had already, before it was killed.
+        """
+        self.epoch, self.seen = epoch, seen
 
     def __len__(self) -> int:
-        return self.size
+        return len(range(self.rank, self.count, self.processes))
 
     def __iter__(self) -> Iterator[int]:
         state = SeedSequence((self.seed, self.epoch, 1)).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(state))
-        return iter(torch.randperm(self.size, generator=generator).tolist())
+        order = torch.randperm(self.size, generator=generator)[: self.count]
+        return iter(order[self.rank :: self.processes][self.seen :].tolist())
+
+
+class ShareSampler(Sampler[int]):
+    """The images of a process where all are looked at once, in order: r, r + W, r + 2W, …."""
+
+    def __init__(self, size: int, *, rank: int = 0, processes: int = 1) -> None:
+        self.share = range(rank, size, processes)
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.share)
 
 
 def build_dataset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from monai.data import DataLoader
@@ -19,17 +19,27 @@ from medres.models.weights import WeightsRecord, load_weights
 from medres.training.dataset import (
     FORWARD_BATCH,
     EpochSampler,
+    ShareSampler,
     as_items,
     build_dataset,
     build_loader,
 )
+from medres.training.distributed import check_shares, is_first, rank, world_size
 from medres.training.losses import balanced_class_weights
-from medres.training.precision import describe_device, resolve_device, resolve_precision
+from medres.training.plan import TrainingPlan, TrainingResult, fingerprint
+from medres.training.precision import (
+    ComputePrecision,
+    describe_device,
+    resolve_device,
+    resolve_precision,
+)
 from medres.training.schedule import ResolvedPreset, Schedule, build_schedule, resolve_preset
-from medres.training.trainer import TrainingPlan, TrainingResult, TrainingRun, fingerprint
+from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
+NOT_DECISIVE = ("workers", "cache_gib", "checkpoint_minutes", "checkpoint_steps")
+"""Keys of the training that change where and how fast it runs, not what comes out."""
 FROM_RANDOM = "The model was trained from random weights, without pretraining."
 
 
@@ -54,7 +64,7 @@ class FineTuned:
     resolved: ResolvedPreset
     result: TrainingResult
     device: torch.device
-    precision: Literal["fp32", "bf16"]
+    precision: ComputePrecision
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -82,7 +92,7 @@ class InitialNetwork:
         network: with its initial weights.
         weights: what they are.
         resolved: what the preset, batch size and batch-norm policy come to with them.
-        steps_per_epoch: whole batches of the training images.
+        steps_per_epoch: optimizer steps, each of `accumulate` whole batches of every process.
     """
 
     network: GrayscaleResNet
@@ -111,14 +121,25 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
         batch_size=config.training.batch_size,
         batch_norm=config.model.batch_norm,
     )
-    n_train = len(data.manifest.split("train"))
-    steps = n_train // resolved.batch_size
-    if steps == 0:
-        raise ConfigError(
-            f"training.batch_size: {resolved.batch_size} is more than the {n_train} "
-            "training images; give a smaller batch or more images"
-        )
+    steps = _steps_per_epoch(
+        len(data.manifest.split("train")), resolved.batch_size, config.training.accumulate
+    )
+    check_shares(len(data.manifest.split("validation")), "validation")
     return InitialNetwork(network, weights, resolved, steps)
+
+
+def _steps_per_epoch(images: int, batch_size: int, accumulate: int) -> int:
+    """Optimizer steps that the training images suffice for."""
+    parts = [f"training.batch_size {batch_size}"]
+    parts += [f"training.accumulate {accumulate}"] if accumulate > 1 else []
+    parts += [f"{world_size()} processes"] if world_size() > 1 else []
+    needed = batch_size * accumulate * world_size()
+    if images < needed:
+        raise ConfigError(
+            f"{' x '.join(parts)}: {needed} is more than the {images} training images; give a "
+            "smaller batch or more images"
+        )
+    return images // needed
 
 
 def fine_tune(
@@ -141,11 +162,10 @@ def fine_tune(
     schedule = _build_schedule(config, initial)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
-        *_build_loaders(config, data, resolved.batch_size, show=show),
-        _build_plan(config, data, schedule, weights, precision),
+        *_build_loaders(config, data, initial, show=show),
+        _build_plan(config, data, initial, schedule, precision),
         config.out,
         device=device,
-        batch_size=resolved.batch_size,
         show=show,
     )
     result = run.run()
@@ -170,38 +190,43 @@ def _build_schedule(config: RunConfig, initial: InitialNetwork) -> Schedule:
 
 
 def _build_loaders(
-    config: RunConfig, data: TrainingData, batch_size: int, *, show: bool
+    config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool
 ) -> tuple[DataLoader, DataLoader]:
     training, manifest, preprocessing = config.training, data.manifest, data.preprocessing
     kept = len(manifest.split("train")) + len(manifest.split("validation"))
+    progress = show and is_first() and sys.stderr.isatty()
     cache = kept * preprocessing.size**2 * 4 <= training.cache_gib * 2**30  # float32
     train = build_dataset(
         as_items(manifest, manifest.split("train")),
         build_train_chain(preprocessing, training.augmentation),
         seed=config.seed,
         cache=cache,
-        progress=show and sys.stderr.isatty(),
+        progress=progress,
     )
     validation = build_dataset(
         as_items(manifest, manifest.split("validation")),
         build_evaluation_chain(preprocessing),
         seed=config.seed,
         cache=cache,
-        progress=show and sys.stderr.isatty(),
+        progress=progress,
     )
-    sampler = EpochSampler(len(train), config.seed)
+    batch_size = initial.resolved.batch_size
+    share: dict[str, int] = {"rank": rank(), "processes": world_size()}
+    images = initial.steps_per_epoch * training.accumulate * batch_size * world_size()
+    sampler = EpochSampler(len(train), config.seed, count=images, **share)
+    shown = ShareSampler(len(validation), **share)
     return (
-        build_loader(train, batch_size, sampler=sampler, workers=training.workers, drop_last=True),
-        build_loader(validation, FORWARD_BATCH, workers=training.workers),
+        build_loader(train, batch_size, sampler=sampler, workers=training.workers),
+        build_loader(validation, FORWARD_BATCH, sampler=shown, workers=training.workers),
     )
 
 
 def _build_plan(
     config: RunConfig,
     data: TrainingData,
+    initial: InitialNetwork,
     schedule: Schedule,
-    weights: WeightsRecord,
-    precision: Literal["fp32", "bf16"],
+    precision: ComputePrecision,
 ) -> TrainingPlan:
     training, schema = config.training, data.manifest.schema
     labels = _labels(data.manifest.split("train"))
@@ -211,13 +236,15 @@ def _build_plan(
     decisive = config_as_json(config)
     for values, key in (
         *((decisive, key) for key in ("out", "device")),
-        *((decisive["training"], key) for key in ("workers", "cache_gib")),
+        *((decisive["training"], key) for key in NOT_DECISIVE),
     ):
-        del values[key]  # changes where and how fast, not what
+        del values[key]
     return TrainingPlan(
         kind=schema.kind,
         schedule=schedule,
         epochs=training.epochs,
+        batch_size=initial.resolved.batch_size,
+        accumulate=training.accumulate,
         optimizer=training.optimizer,
         weight_decay=training.weight_decay,
         label_smoothing=training.label_smoothing,
@@ -226,10 +253,15 @@ def _build_plan(
         select_by=training.select_by,
         patience=training.patience,
         precision=precision,
+        compile=training.compile,
+        checkpoint_minutes=training.checkpoint_minutes,
+        checkpoint_steps=training.checkpoint_steps,
         fingerprint=fingerprint(
             decisive,
+            precision,
+            world_size(),
             data.preprocessing.digest(),
-            weights.sha256,
+            initial.weights.sha256,
             sorted(data.survey.digests.values()),
         ),
     )

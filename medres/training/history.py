@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import Engine, Events
 
 from medres.files import write_text
+from medres.training.distributed import mean_over_processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +34,7 @@ class EpochRecord:
         validation_loss: mean over the validation images.
         validation_auroc: macro over the findings that validation defines; None where none is.
         learning_rates: of each stage at the epoch's last step; a frozen stage is absent.
-        images_per_second: of training, reading included.
+        images_per_second: of training, reading included, in all processes.
         best: whether this is the best epoch so far.
     """
 
@@ -88,7 +90,7 @@ class TrainingProgress:
     Where the output is no terminal, one line an epoch takes its place.
 
     Args:
-        batch_size: images a step.
+        batch_size: images an iteration, of all processes.
         show: False shows nothing at all.
     """
 
@@ -123,13 +125,15 @@ class TrainingProgress:
             )
 
     def _start_epoch(self, engine: Engine) -> None:
-        self.loss_sum, self.steps, self.started = 0.0, 0, time.perf_counter()
+        if engine.state.iteration % engine.state.epoch_length == 0:
+            self.loss_sum, self.steps, self.seconds = 0.0, 0, 0.0
+        self.started = time.perf_counter() - self.seconds
         if self._bar is not None:
             self._bar.set_description(f"epoch {engine.state.epoch}/{engine.state.max_epochs}")
 
     def _step(self, engine: Engine) -> None:
         # A tensor: reading it every step would make a GPU wait.
-        self.loss_sum = self.loss_sum + engine.state.output["loss"].detach()
+        self.loss_sum = self.loss_sum + mean_over_processes(engine.state.output["loss"].detach())
         self.steps += 1
         self.seconds = time.perf_counter() - self.started
         if self._bar is not None and (self.steps % SHOW_EVERY == 0 or self.steps == 1):
@@ -150,6 +154,18 @@ class TrainingProgress:
     def images_per_second(self) -> float:
         """Training images a second in the epoch so far."""
         return self.steps * self.batch_size / max(1e-9, self.seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch has come."""
+        return {"loss_sum": self.loss_sum, "steps": self.steps, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on within an epoch."""
+        self.loss_sum, self.steps, self.seconds = (
+            state["loss_sum"],
+            state["steps"],
+            state["seconds"],
+        )
 
     def report(self, record: EpochRecord, epochs: int) -> None:
         """Print one line for a finished epoch."""

@@ -17,21 +17,30 @@ from medres.training.schedule import Schedule
 class ScheduleHandler:
     """Apply a schedule before every iteration of a trainer.
 
-    It remembers nothing: the global step is the engine's iteration, so a run that resumes in the
-    middle of a phase goes on there. What it freezes stays as it is, bit by bit, whatever
+    It remembers nothing: the global step follows from the engine's iteration, so a run that resumes
+    in the middle of a phase goes on there. What it freezes stays as it is, bit by bit, whatever
     `optim_set_to_none` the trainer has: a frozen tensor's gradient is dropped, not zeroed.
-    With gradient accumulation a step of the schedule is still an iteration.
 
     Args:
         schedule: of stages and rates.
         network: the `GrayscaleResNet` itself, not its DDP or compiled wrapper.
         optimizer: from `build_optimizer`.
+        accumulation: iterations whose gradients make one optimizer step, at least 1. A step of the
+            schedule is an optimizer step.
     """
 
-    def __init__(self, schedule: Schedule, network: StagedNetwork, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        network: StagedNetwork,
+        optimizer: Optimizer,
+        *,
+        accumulation: int = 1,
+    ) -> None:
         self.schedule = schedule
         self.network = network
         self.optimizer = optimizer
+        self.accumulation = accumulation
 
     def attach(self, engine: Engine) -> None:
         """Follow a trainer, such as MONAI's `SupervisedTrainer`."""
@@ -39,7 +48,7 @@ class ScheduleHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Bring network and optimizer to the engine's iteration, which counts from 1."""
-        step = engine.state.iteration - 1
+        step = (engine.state.iteration - 1) // self.accumulation
         apply_schedule(self.network, self.optimizer, self.schedule, step)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,18 +1,16 @@
-"""Fine-tune a network with MONAI's SupervisedTrainer: validate, keep the best, resume.
+"""Fine-tune a network with MONAI's SupervisedTrainer: validate, keep the best, resume anywhere.
 
-A run folder holds `checkpoints/last.pt` after every epoch and `checkpoints/best.pt`. Started
-again on the same folder with the same configuration, a run goes on after its last whole epoch and
-ends as an undisturbed one does.
+A run folder holds `checkpoints/last.pt`, the whole state after an epoch or a step within one, and
+`checkpoints/best.pt`. Started again on the same folder with the same configuration, a run goes on
+after the last state written and ends as an undisturbed one does.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -21,97 +19,42 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler
 from torch import Tensor, nn
 
-from medres.errors import ConfigError, UndefinedMetricError
-from medres.metrics.ranking import auroc
+from medres.errors import ConfigError
+from medres.files import remove_unfinished
 from medres.models.resnet import GrayscaleResNet
 from medres.training.average import WeightAverage
-from medres.training.checkpoint import load_checkpoint, save_checkpoint
+from medres.training.checkpoint import (
+    CheckpointClock,
+    load_checkpoint,
+    random_state,
+    save_checkpoint,
+    set_random_state,
+)
+from medres.training.dataset import EpochSampler
+from medres.training.distributed import is_first, share_buffers, wait_for_all, world_size
 from medres.training.history import EpochRecord, TensorBoardLog, TrainingProgress, write_history
-from medres.training.losses import ClassificationLoss, probabilities
+from medres.training.losses import ClassificationLoss
 from medres.training.optimizer import build_optimizer
-from medres.training.precision import AutocastInferer
-from medres.training.schedule import Schedule
+from medres.training.plan import TrainingPlan, TrainingResult
+from medres.training.precision import AutocastInferer, LossScaling
 from medres.training.schedule_handler import ScheduleHandler
-
-LabelKind = Literal["binary", "multilabel", "multiclass"]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Everything about a training that is not data or network.
-
-    Attributes:
-        kind: of the labels.
-        schedule: of unfreezing and learning rates, in steps.
-        epochs: at most so many.
-        optimizer: adamw or sgd.
-        weight_decay: on weights of convolutions and of the head.
-        label_smoothing: moves targets this far toward the middle.
-        class_weights: (F,) weight of the positives of each finding, or of each class; None for 1.
-        ema_decay: of the averaged weights; 0 for none.
-        select_by: which epoch is kept: of the best validation auroc or loss, or the last.
-        patience: stop after so many epochs without a better one; 0 never stops early.
-        precision: of the forward pass.
-        fingerprint: of the configuration and the inputs; a run resumes only with its own.
-    """
-
-    kind: LabelKind
-    schedule: Schedule
-    epochs: int
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    ema_decay: float = 0.0
-    select_by: Literal["auroc", "loss", "last"] = "auroc"
-    patience: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training has come to; the network holds the best epoch's weights.
-
-    Attributes:
-        history: one record an epoch.
-        best_epoch: from 1.
-        stopped_early: whether patience ran out before the last epoch.
-    """
-
-    history: tuple[EpochRecord, ...]
-    best_epoch: int
-    stopped_early: bool
-
-
-@dataclass
-class _Progress:
-    """What a run has to remember from one epoch to the next."""
-
-    history: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int = 0
-    best: tuple[float, float] = (-float("inf"), -float("inf"))
-    finished: bool = False
-    stopped_early: bool = False
-
-
-def fingerprint(*parts: object) -> str:
-    """A short digest of JSON-able parts: a run resumes only where nothing of it has changed."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+from medres.training.selection import Selection
+from medres.training.validation import ValidationFigures
+from medres.training.wrapping import PhaseWrapping
 
 
 class TrainingRun:
     """One training in one folder.
 
+    `trainer` and `evaluator` are MONAI's engines; more handlers may be attached before `run`.
+
     Args:
         network: logits (B, F) from images (B, 1, H, W); trained in place.
         train_loader: batches with `image` and `label`; its data set and sampler follow the epoch.
-        validation_loader: the same without randomness.
+        validation_loader: the same without randomness, of several processes each its share.
         plan: the rest.
         folder: of checkpoints, history and events.
         device: where the network computes.
-        batch_size: images a step, for the display.
         show: whether to show progress.
     """
 
@@ -124,7 +67,6 @@ class TrainingRun:
         folder: Path,
         *,
         device: torch.device,
-        batch_size: int,
         show: bool = True,
     ) -> None:
         self.network = network.to(device)
@@ -138,17 +80,24 @@ class TrainingRun:
         self.loss = ClassificationLoss(
             plan.kind, class_weights=weights, label_smoothing=plan.label_smoothing
         ).to(device)
-        self.average = WeightAverage(network, plan.ema_decay) if plan.ema_decay else None
+        self.average = (
+            WeightAverage(network, plan.ema_decay, every=plan.accumulate)
+            if plan.ema_decay
+            else None
+        )
         self.judged: nn.Module = self.average.averaged_network if self.average else network
-        self.display = TrainingProgress(batch_size, show=show)
-        self.progress = _Progress()
+        self.scaling = LossScaling(device) if plan.precision == "fp16" else None
+        self.display = TrainingProgress(plan.batch_size * world_size(), show=show and is_first())
+        self.selection = Selection(plan.select_by, plan.patience, plan.epochs)
+        self.history: list[EpochRecord] = []
+        self.clock = CheckpointClock(plan.checkpoint_minutes, plan.checkpoint_steps)
         self.events: TensorBoardLog | None = None
         self.evaluator = self._build_evaluator()
         self.trainer = self._build_trainer()
 
     @property
     def last(self) -> Path:
-        """State after the last whole epoch."""
+        """The whole state, after an epoch or a step."""
         return self.folder / "checkpoints" / "last.pt"
 
     @property
@@ -164,108 +113,158 @@ class TrainingRun:
         """
         if self.last.exists():
             self._resume()
-        if not self.progress.finished:
-            self.events = TensorBoardLog(self.folder / "events", len(self.progress.history) + 1)
-            try:
-                self.trainer.run()
-            finally:
-                self.events.close()
+        if not self.selection.finished:
+            self._train()
+        wait_for_all()  # the first process may still be writing
         self.network.load_state_dict(load_checkpoint(self.best)["network"])
         self.network.eval()
-        p = self.progress
-        return TrainingResult(tuple(p.history), p.best_epoch, p.stopped_early)
+        return TrainingResult(
+            tuple(self.history), self.selection.best_epoch, self.selection.stopped_early
+        )
+
+    def _train(self) -> None:
+        if is_first():
+            remove_unfinished(self.last)
+            remove_unfinished(self.best)
+            self.events = TensorBoardLog(self.folder / "events", len(self.history) + 1)
+        self.clock.restart()
+        try:
+            self.trainer.run()
+        finally:
+            if self.events is not None:
+                self.events.close()
 
     def _build_trainer(self) -> SupervisedTrainer:
+        plan = self.plan
         trainer = SupervisedTrainer(
             device=self.device,
-            max_epochs=self.plan.epochs,
+            max_epochs=plan.epochs,
             train_data_loader=self.train_loader,
+            epoch_length=plan.epoch_length,
             network=self.network,
             optimizer=self.optimizer,
             loss_function=self.loss,
-            inferer=AutocastInferer(self.plan.precision),
+            prepare_batch=plain_batch,
+            non_blocking=True,
+            inferer=AutocastInferer(plan.precision),
             decollate=False,
+            accumulation_steps=plan.accumulate,
             optim_set_to_none=True,  # else a frozen tensor's stale gradient would still step
         )
         trainer.add_event_handler(Events.EPOCH_STARTED, self._follow_epoch)
-        ScheduleHandler(self.plan.schedule, self.network, self.optimizer).attach(trainer)
-        if self.average:
-            self.average.attach(trainer)
-        self.display.attach(trainer)
+        for handler in self._training_handlers():
+            handler.attach(trainer)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._finish_iteration)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._share_statistics)
         ValidationHandler(interval=1, validator=self.evaluator).attach(trainer)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish_epoch)
         return trainer
+
+    def _training_handlers(self) -> list[Any]:
+        """In the order in which they have to see an iteration."""
+        plan = self.plan
+        handlers: list[Any] = [
+            ScheduleHandler(
+                plan.schedule, self.network, self.optimizer, accumulation=plan.accumulate
+            )
+        ]
+        if plan.compile or world_size() > 1:
+            handlers.append(
+                PhaseWrapping(self.network, compiled=plan.compile, accumulate=plan.accumulate)
+            )
+        return handlers + [part for part in (self.scaling, self.average, self.display) if part]
 
     def _build_evaluator(self) -> SupervisedEvaluator:
         evaluator = SupervisedEvaluator(
             device=self.device,
             val_data_loader=self.validation_loader,
             network=self.judged,
+            prepare_batch=plain_batch,
+            non_blocking=True,
             inferer=AutocastInferer(self.plan.precision),
             decollate=False,
         )
-        _ValidationFigures(self.loss, self.plan.kind).attach(evaluator)
+        total = len(self.validation_loader.dataset)
+        ValidationFigures(self.loss, self.plan.kind, total).attach(evaluator)
         return evaluator
 
     def _follow_epoch(self, engine: Engine) -> None:
-        epoch = engine.state.epoch
-        for part in (self.train_loader.dataset, self.train_loader.sampler):
-            set_epoch: Callable[[int], None] | None = getattr(part, "set_epoch", None)
-            if set_epoch is not None:
-                set_epoch(epoch)
+        """Choose the epoch's images and their order, without those that have been trained on."""
+        epoch: int = engine.state.epoch
+        set_epoch: Callable[[int], None] | None = getattr(
+            self.train_loader.dataset, "set_epoch", None
+        )
+        if set_epoch is not None:
+            set_epoch(epoch)
+        if isinstance(self.train_loader.sampler, EpochSampler):
+            done = engine.state.iteration - (epoch - 1) * self.plan.epoch_length
+            self.train_loader.sampler.set_epoch(epoch, seen=done * self.plan.batch_size)
+
+    def _finish_iteration(self, engine: Engine) -> None:
+        """Save within an epoch; its end saves in any case, after validation."""
+        step, rest = divmod(engine.state.iteration, self.plan.accumulate)
+        within = engine.state.iteration % self.plan.epoch_length != 0
+        if within and rest == 0 and self.clock.is_due(step):
+            self._save(engine)
+
+    def _share_statistics(self, _: Engine) -> None:
+        share_buffers(self.judged)
 
     def _finish_epoch(self, engine: Engine) -> None:
-        p = self.progress
         figures = self.evaluator.state.metrics
         loss, area = figures["loss"], figures["auroc"]
         epoch: int = engine.state.epoch
-        goodness = _goodness(self.plan.select_by, epoch, loss, area)
-        is_best = goodness > p.best
-        if is_best:
-            p.best, p.best_epoch = goodness, epoch
+        is_best = self.selection.judge(epoch, loss, area)
         record = EpochRecord(
             epoch=epoch,
             train_loss=self.display.mean_loss,
             validation_loss=loss,
             validation_auroc=area,
-            learning_rates=self._learning_rates(engine.state.iteration - 1),
+            learning_rates=self._learning_rates(epoch * self.plan.schedule.steps_per_epoch - 1),
             images_per_second=round(self.display.images_per_second, 1),
             best=is_best,
         )
-        p.history.append(record)
-        p.stopped_early = 0 < self.plan.patience <= epoch - p.best_epoch < self.plan.epochs
-        p.stopped_early = p.stopped_early and epoch < self.plan.epochs
-        p.finished = p.stopped_early or epoch == self.plan.epochs
-        if is_best:
+        self.history.append(record)
+        if is_best and is_first():
             save_checkpoint(self.best, {"network": self.judged.state_dict(), "epoch": epoch})
-        save_checkpoint(self.last, self._state(engine))
-        write_history(self.folder / "epochs.jsonl", p.history)
+        self._save(engine)
         if self.events is not None:
             self.events.add(record)
         self.display.report(record, self.plan.epochs)
-        if p.stopped_early:
+        if self.selection.stopped_early:
             engine.terminate()
 
     def _learning_rates(self, step: int) -> dict[str, float]:
         states = self.plan.schedule.at(step)
         return {name: s.learning_rate for name, s in states.items() if s.active}
 
-    def _state(self, engine: Engine) -> dict[str, Any]:
-        p = self.progress
-        return {
+    def _parts(self) -> dict[str, Any]:
+        """All that a run has to remember, by name; each with `state_dict` and `load_state_dict`."""
+        parts = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "average": self.average,
+            "scaling": self.scaling,
+            "display": self.display,
+            "selection": self.selection,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _save(self, engine: Engine) -> None:
+        """Write the whole state, between two optimizer steps. The first process does it for all."""
+        if not is_first():
+            return
+        state = {
             "fingerprint": self.plan.fingerprint,
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            "optimizer": self.optimizer.state_dict(),
-            "generator": torch.get_rng_state(),
-            "history": [asdict(record) for record in p.history],
-            "best": list(p.best),
-            "best_epoch": p.best_epoch,
-            "finished": p.finished,
-            "stopped_early": p.stopped_early,
+            "random": random_state(self.device),
+            "history": [asdict(record) for record in self.history],
+            **{name: part.state_dict() for name, part in self._parts().items()},
         }
+        save_checkpoint(self.last, state)
+        write_history(self.folder / "epochs.jsonl", self.history)
+        self.clock.restart()
 
     def _resume(self) -> None:
         state = load_checkpoint(self.last)
@@ -274,18 +273,12 @@ class TrainingRun:
                 f"{self.folder}: holds a run with another configuration or other inputs; "
                 "give another `out`, or remove the folder to start anew"
             )
-        self.network.load_state_dict(state["network"])
-        if self.average:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["generator"])
-        self.progress = _Progress(
-            history=[EpochRecord(**record) for record in state["history"]],
-            best_epoch=state["best_epoch"],
-            best=(state["best"][0], state["best"][1]),
-            finished=state["finished"],
-            stopped_early=state["stopped_early"],
-        )
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        set_random_state(state["random"], self.device)
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        if is_first():  # a run killed between the two files
+            write_history(self.folder / "epochs.jsonl", self.history)
         self.trainer.load_state_dict(
             {
                 "iteration": state["iteration"],
@@ -295,55 +288,15 @@ class TrainingRun:
         )
 
 
-def _goodness(
-    select_by: Literal["auroc", "loss", "last"], epoch: int, loss: float, area: float | None
-) -> tuple[float, float]:
-    """What epochs are compared by; the larger is kept, the earlier of equal ones."""
-    if select_by == "last":
-        return float(epoch), 0.0
-    return (-loss, 0.0) if select_by == "loss" or area is None else (area, -loss)
+def plain_batch(
+    batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """Images (B, 1, H, W) and labels (B, F) of a batch, on a device, as plain tensors.
 
-
-class _ValidationFigures:
-    """Loss and macro AUROC of an evaluator, into its `state.metrics`."""
-
-    def __init__(self, loss: ClassificationLoss, kind: LabelKind) -> None:
-        self.loss, self.kind = loss, kind
-        self.logits: list[Tensor] = []
-        self.labels: list[Tensor] = []
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._finish)
-
-    def _start(self, _: Engine) -> None:
-        self.logits, self.labels = [], []
-
-    def _collect(self, engine: Engine) -> None:
-        self.logits.append(engine.state.output["pred"].detach())
-        self.labels.append(engine.state.output["label"])
-
-    def _finish(self, engine: Engine) -> None:
-        logits, labels = torch.cat(self.logits), torch.cat(self.labels)
-        engine.state.metrics["loss"] = float(self.loss(logits, labels))
-        if logits.device.type == "mps":  # which has no float64
-            logits, labels = logits.cpu(), labels.cpu()
-        engine.state.metrics["auroc"] = macro_auroc(labels, probabilities(self.kind, logits))
-
-
-def macro_auroc(labels: Tensor, scores: Tensor) -> float | None:
-    """Mean AUROC over the findings that have both classes; None where none has.
-
-    Args:
-        labels: (N, F) in {0, 1, NaN}.
-        scores: (N, F), higher = more suspicious.
+    A MetaTensor would keep its records through every operation of the network.
     """
-    areas = []
-    for label, score in zip(labels.T, scores.T, strict=True):
-        known = ~label.isnan()
-        try:
-            areas.append(auroc(label[known], score[known]).value)
-        except UndefinedMetricError:
-            continue
-    return sum(areas) / len(areas) if areas else None
+    image, label = (
+        torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking)
+        for key in ("image", "label")
+    )
+    return image.as_subclass(Tensor), label.as_subclass(Tensor)

@@ -17,10 +17,11 @@ from medres.config import (
     TrainingConfig,
 )
 from medres.errors import ConfigError
-from medres.training import trainer as trainer_module
 from medres.training.fine_tuning import FineTuned, fine_tune, initialise
-from medres.training.trainer import TrainingRun, macro_auroc
+from medres.training.plan import fingerprint
+from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData, prepare_training_data
+from medres.training.validation import macro_auroc
 
 NAN = float("nan")
 
@@ -149,8 +150,8 @@ def test_macro_auroc_leaves_out_what_has_one_class() -> None:
 
 
 def test_fingerprint_follows_every_part() -> None:
-    assert trainer_module.fingerprint({"a": 1}, "x") == trainer_module.fingerprint({"a": 1}, "x")
-    assert trainer_module.fingerprint({"a": 1}, "x") != trainer_module.fingerprint({"a": 2}, "x")
+    assert fingerprint({"a": 1}, "x") == fingerprint({"a": 1}, "x")
+    assert fingerprint({"a": 1}, "x") != fingerprint({"a": 2}, "x")
 
 
 def test_run_without_cache_is_the_same_run(config, data, undisturbed, tmp_path) -> None:
