@@ -11,8 +11,6 @@ under the number of its input, and a worker goes on with the next. Ends with 1 i
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
 import json
 import random
 import resource
@@ -25,97 +23,33 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from PIL import Image
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    RLELossless,
-)
-from real_data import real_data_root
+from dicom_wounds import mutate_dicom
+from fuzz_sources import sources
+from picture_wounds import mutate_picture
 
 from medres.errors import UnreadableImageError
 from medres.imaging.read import read_grayscale, read_record
 
 SECONDS = 20
 MEMORY_BYTES = 3 * 2**30
-LARGEST_SOURCE_BYTES = 400_000
 HEADER_BYTES = 3000
-SYNTAXES = (
-    *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian),
-    *(RLELossless, JPEGLSLossless, JPEG2000Lossless),
-)
 NUMBERS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xf0\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff"]
 NUMBERS += [b"\x00\x80", b"\xff\xff\xff\x7f", b"\x01\0\0\0", b"\0\0\0\x01", b"-1", b"1e999", b"nan"]
 REFUSED = "refused for lack of memory"
 
 
-def dicom_bytes(syntax: str, marker: str = "") -> bytes:
-    """A small radiograph in a transfer syntax; with a marker in its texts, where one is given."""
-    dataset = Dataset()
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2", "1", "1.1"
-    dataset.PatientName = dataset.PatientID = marker or "NAME"
-    dataset.Modality, dataset.PhotometricInterpretation = "CR", "MONOCHROME1"
-    dataset.SamplesPerPixel, dataset.Rows, dataset.Columns = 1, 64, 64
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation, dataset.NumberOfFrames = 0, 2
-    dataset.WindowCenter, dataset.WindowWidth = [2048, 100], [4096, 50]
-    dataset.RescaleSlope, dataset.RescaleIntercept = 2, -7
-    dataset.PixelSpacing = [0.2, 0.2]
-    pixels = np.arange(2 * 64 * 64, dtype="<u2") % 4096
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    if syntax in SYNTAXES[3:]:
-        dataset.compress(syntax, generate_instance_uid=False)
-    dataset.file_meta.TransferSyntaxUID = syntax
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
-
-
-def sources() -> list[bytes]:
-    """Whole files to damage: made here, and real ones where there are any."""
-    pixels = np.arange(32 * 24, dtype=np.uint8).reshape(32, 24)
-    found = [dicom_bytes(syntax) for syntax in SYNTAXES]
-    for name in ("PNG", "JPEG", "TIFF", "BMP"):
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, name)
-        found.append(file.getvalue())
-    for write in (np.save, np.savez, np.savez_compressed):
-        file = io.BytesIO()
-        write(file, pixels)
-        found.append(file.getvalue())
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
-        volume = kind(np.arange(480, dtype=np.int16).reshape(10, 8, 6), np.eye(4)).to_bytes()
-        found += [volume, gzip.compress(volume, mtime=0)]
-    root = real_data_root()
-    real = [] if root is None else sorted((root / "data").rglob("*"))
-    for path in real:
-        if path.suffix not in (".csv", ".json", ".md") and path.is_file():
-            folder = path.parent
-            many = len([*folder.iterdir()]) > 200 and hash_of(path.name) % 50
-            if 0 < path.stat().st_size <= LARGEST_SOURCE_BYTES and not many:
-                found.append(path.read_bytes())
-    return found
-
-
-def hash_of(name: str) -> int:
-    """The same in every process."""
-    return sum(ord(letter) * 31**at for at, letter in enumerate(name[:12]))
-
-
 def mutate(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    """The content damaged in its structure, in its bytes, or in both."""
+    kind = rng.randrange(5)
+    if kind:
+        mutate_structure = mutate_dicom if content[128:132] == b"DICM" else mutate_picture
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            content = mutate_structure(rng, content)
+    return content if kind > 1 else mutate_bytes(rng, content, other)
+
+
+def mutate_bytes(rng: random.Random, content: bytes, other: bytes) -> bytes:
     """The content with one to eight wounds, half of them where headers are."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
@@ -144,12 +78,13 @@ def mutate(rng: random.Random, content: bytes, other: bytes) -> bytes:
 
 
 def read_everything(path: Path) -> str:
-    """Read a file in every way; what became of it, in a word."""
-    said = "read"
+    """Read a file in every way; what became of its first picture, in a word."""
+    said = []
     for read in (
-        lambda: read_record(path),
         lambda: read_grayscale(path),
+        lambda: read_record(path),
         lambda: read_grayscale(path, 1, intensity="modality"),
+        lambda: read_grayscale(path, intensity="display", voi_index=1),
         lambda: read_grayscale(f"{path}::sagittal", intensity="display"),
     ):
         try:
@@ -157,11 +92,12 @@ def read_everything(path: Path) -> str:
         except UnreadableImageError as error:
             if "more memory than there is" in error.message:
                 return REFUSED
-            said = str(error.reason) if said == "read" else said
+            said.append(str(error.reason))
         else:
             pixels = getattr(image, "pixels", np.zeros(1))
             assert np.isfinite(pixels).all(), "not finite"
-    return said
+            said.append("read")
+    return said[0]
 
 
 def work(seed: int, first: int, last: int, folder: Path) -> None:

@@ -23,8 +23,10 @@ from medres.imaging.grayscale import (
     render,
 )
 from medres.imaging.limits import LIMITS, check_file, check_pixels, open_bounded
+from medres.imaging.refusal import told_alone
 
 
+@told_alone
 def read_array(
     path: Path, member: str = "", frame: int = 0, *, intensity: Intensity | Literal["auto"] = "auto"
 ) -> GrayscaleImage:
@@ -59,6 +61,7 @@ def read_array(
     return GrayscaleImage(pixels, None, record)
 
 
+@told_alone
 def read_array_record(path: Path, member: str = "", frame: int = 0) -> ImageRecord:
     """Shape and kind of one item.
 

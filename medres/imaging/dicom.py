@@ -18,10 +18,14 @@ from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.dicom_attributes import (
     ATTRIBUTE_TAGS,
     body_part,
+    burned_in_annotation,
     image_type,
     laterality,
+    manufacturer,
+    modality,
     patient_orientation,
     pixel_spacing,
+    transfer_syntax,
     view_position,
 )
 from medres.imaging.dicom_file import InflationError, read_deflated, read_file_meta
@@ -37,6 +41,7 @@ from medres.imaging.limits import (
     open_bounded,
 )
 from medres.imaging.plane import PLANE_TAGS, dicom_affine
+from medres.imaging.refusal import told_alone
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -73,6 +78,7 @@ HEADER_TAGS = [
 ]
 
 
+@told_alone
 def read_dicom(
     path: Path,
     frame: int = 0,
@@ -102,12 +108,14 @@ def read_dicom(
     return GrayscaleImage(pixels, padding, record)
 
 
+@told_alone
 def read_dicom_record(path: Path, frame: int = 0) -> ImageRecord:
     """What the header says of one frame; pixels are neither read nor decoded."""
     with quiet_pydicom():
         return _describe(read_header(path, frame), "auto", 0)[0]
 
 
+@told_alone
 def read_header(path: Path, frame: int = 0) -> Header:
     """The attributes in `HEADER_TAGS` of a picture; pixels are neither read nor decoded.
 
@@ -123,6 +131,7 @@ def read_header(path: Path, frame: int = 0) -> Header:
     return header
 
 
+@told_alone
 def count_dicom_frames(path: Path) -> int:
     """Number of Frames (0028,0008), 1 where absent."""
     return read_dicom_record(path).number_of_frames
@@ -247,7 +256,7 @@ def _describe(
     spacing, spacing_source = pixel_spacing(header)
     record = ImageRecord(
         format="dicom",
-        modality=header.text("Modality"),
+        modality=modality(header),
         rows=header.integer("Rows"),
         columns=header.integer("Columns"),
         frame=header.frame,
@@ -265,9 +274,9 @@ def _describe(
         body_part=body_part(header),
         image_type=image_type(header),
         patient_orientation=patient_orientation(header),
-        manufacturer=header.text("Manufacturer"),
-        transfer_syntax_uid=str(header.dataset.file_meta.get("TransferSyntaxUID", "")),
-        burned_in_annotation=header.text("BurnedInAnnotation"),
+        manufacturer=manufacturer(header),
+        transfer_syntax_uid=transfer_syntax(header),
+        burned_in_annotation=burned_in_annotation(header),
         patient_id=header.text("PatientID"),
         study_instance_uid=header.text("StudyInstanceUID"),
         series_instance_uid=header.text("SeriesInstanceUID"),

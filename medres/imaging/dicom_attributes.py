@@ -1,16 +1,29 @@
 """What a DICOM header says about the picture beside its pixels: side, view, body part, spacing.
 
 Older objects say it at the top level, enhanced ones in functional groups, and many in codes. Each
-function reads every place, the most specific first. A value that the standard does not list is
-left out where there is a list, since such an attribute may hold anything, a name as well.
+function reads every place, the most specific first. A value that is not listed (`defined_terms`) is
+left out, since such an attribute may hold anything, a name as well.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from medres.imaging.dicom_header import Header
+from pydicom.uid import UID_dictionary
+
+from medres.imaging.defined_terms import (
+    BODY_PARTS,
+    MODALITIES,
+    VIEW_POSITIONS,
+    listed,
+    listed_image_type,
+    maker,
+    meaning_of_region,
+    meaning_of_view,
+)
+from medres.imaging.dicom_header import UNREGISTERED, Header
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -22,6 +35,7 @@ ATTRIBUTE_TAGS = [
     *("InstanceNumber", "FrameOfReferenceUID", "GantryDetectorTilt"),
 ]
 
+BURNED_IN = frozenset({"YES", "NO"})
 LATERALITIES = ("R", "L", "B", "U")
 # PS3.3 C.7.6.1.1.1: bipeds A P R L H F, quadrupeds LE RT D V CR CD M PR DI PA PL.
 ORIENTATION = re.compile(r"(?:LE|RT|CR|CD|PR|DI|PA|PL|[APRLHFDVM]){1,3}")
@@ -66,26 +80,57 @@ def laterality(header: Header) -> str:
 
 
 def view_position(header: Header) -> str:
-    """View Position, such as PA, else the meaning of the first View Code, such as cranio-caudal."""
-    return header.text("ViewPosition") or _meaning(header, "ViewCodeSequence", header.dataset)
+    """View Position, such as PA, else the first View Code's meaning, such as cranio-caudal."""
+    return listed(header.text("ViewPosition"), VIEW_POSITIONS) or _meaning(
+        header, "ViewCodeSequence", header.dataset, meaning_of_view
+    )
 
 
 def body_part(header: Header) -> str:
-    """Body Part Examined, such as CHEST, else the meaning of the Anatomic Region."""
+    """Body Part Examined, such as CHEST, else the meaning of the Anatomic Region's code."""
     return (
-        header.text("BodyPartExamined")
-        or _meaning(header, "AnatomicRegionSequence", header.group("FrameAnatomySequence"))
-        or _meaning(header, "AnatomicRegionSequence", header.dataset)
+        listed(header.text("BodyPartExamined"), BODY_PARTS)
+        or _meaning(
+            header,
+            "AnatomicRegionSequence",
+            header.group("FrameAnatomySequence"),
+            meaning_of_region,
+        )
+        or _meaning(header, "AnatomicRegionSequence", header.dataset, meaning_of_region)
     )
 
 
 def image_type(header: Header) -> tuple[str, ...]:
-    """Image Type, such as (ORIGINAL, PRIMARY, AXIAL); of enhanced objects the frame's own."""
+    """Image Type, such as (ORIGINAL, PRIMARY, AXIAL); of enhanced objects the frame's own.
+
+    The place of a value matters: one that is not listed is empty.
+    """
     for keyword in FRAME_TYPES:
         group = header.group(keyword)
         if group is not header.dataset and "FrameType" in group:
-            return _texts(header, "FrameType", group)
-    return _texts(header, "ImageType", header.dataset)
+            return tuple(map(listed_image_type, _texts(header, "FrameType", group)))
+    return tuple(map(listed_image_type, _texts(header, "ImageType", header.dataset)))
+
+
+def modality(header: Header) -> str:
+    """Modality, such as CR."""
+    return listed(header.text("Modality"), MODALITIES)
+
+
+def manufacturer(header: Header) -> str:
+    """Who made the equipment, by one name each: GE for GE MEDICAL SYSTEMS."""
+    return maker(header.text("Manufacturer"))
+
+
+def burned_in_annotation(header: Header) -> str:
+    """YES or NO; empty where the file does not say."""
+    return listed(header.text("BurnedInAnnotation"), BURNED_IN)
+
+
+def transfer_syntax(header: Header) -> str:
+    """UID of the transfer syntax, empty where there is none; "unregistered" for one unheard of."""
+    uid = str(header.dataset.file_meta.get("TransferSyntaxUID", ""))
+    return uid if not uid or uid in UID_dictionary else UNREGISTERED
 
 
 def patient_orientation(header: Header) -> tuple[str, ...]:
@@ -108,8 +153,13 @@ def _texts(header: Header, keyword: str, where: Dataset) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in values)
 
 
-def _meaning(header: Header, keyword: str, where: Dataset) -> str:
-    """Code Meaning of a code sequence's first item, empty where absent."""
+def _meaning(
+    header: Header, keyword: str, where: Dataset, look_up: Callable[[str, str], str]
+) -> str:
+    """What the standard calls a code sequence's first item, empty where it does not know it."""
     for item in header.items(keyword, where)[:1]:
-        return _text(header, "CodeMeaning", item)
+        value, scheme = (
+            _text(header, name, item) for name in ("CodeValue", "CodingSchemeDesignator")
+        )
+        return look_up(value, scheme)
     return ""

@@ -6,7 +6,6 @@ is said by tag and kind of failure only.
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from collections.abc import Callable, Generator
@@ -19,26 +18,22 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.uid import UID, UID_dictionary
 
 from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.refusal import silent_log
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
 Result = TypeVar("Result")
+UNREGISTERED = "unregistered"
 
 
 @contextmanager
 def quiet_pydicom() -> Generator[None, None, None]:
     """Silence pydicom's warnings and log, which quote values, and its costly value checks."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    with warnings.catch_warnings(), config.disable_value_validation():
+    with warnings.catch_warnings(), config.disable_value_validation(), silent_log("pydicom"):
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)  # holds for the loggers below it; `disabled` not
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+        yield
 
 
 def name_tag(keyword: str) -> str:
@@ -49,7 +44,7 @@ def name_tag(keyword: str) -> str:
 
 def name_uid(uid: str) -> str:
     """The registered name of a UID; "unregistered" for any other, whose text is not shown."""
-    return str(UID(uid).name) if uid in UID_dictionary else "unregistered"
+    return str(UID(uid).name) if uid in UID_dictionary else UNREGISTERED
 
 
 def attempt(call: Callable[[], Result]) -> tuple[Result | None, type]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,19 +45,19 @@ class ImageRecord:
             NominalScannedPixelSpacing (on film); pixdim for NIfTI.
         affine: (4, 4) from (row, column, slice, 1) to the patient's RAS+ coordinates in mm; None
             where the file does not say. See `medres.imaging.plane`.
-        view_position: such as PA, or a view code's meaning; empty where absent, as are the texts
-            below.
+        view_position: such as PA, or a view code's meaning; empty where absent or not listed in
+            `medres.imaging.defined_terms`, as are the texts below.
         laterality: R, L, B (both) or U (unpaired).
         body_part: such as CHEST, or an anatomic region's meaning.
         image_type: such as (ORIGINAL, PRIMARY, AXIAL).
         patient_orientation: where rows and columns point to, such as (L, F).
-        manufacturer: of the equipment.
+        manufacturer: of the equipment, by one name each.
         transfer_syntax_uid: how the pixels were stored.
         burned_in_annotation: YES where the pixels may show who the patient is.
-        patient_id: identity, left out of `as_json`.
-        study_instance_uid: identity, left out of `as_json`.
-        series_instance_uid: identity, left out of `as_json`.
-        sop_instance_uid: identity, left out of `as_json`.
+        patient_id: identity, left out of `as_json` and `repr`, as the three below.
+        study_instance_uid: of the study.
+        series_instance_uid: of the series.
+        sop_instance_uid: of the file.
     """
 
     format: Literal["dicom", "nifti", "raster", "npz"]
@@ -82,10 +82,10 @@ class ImageRecord:
     manufacturer: str = ""
     transfer_syntax_uid: str = ""
     burned_in_annotation: str = ""
-    patient_id: str = ""
-    study_instance_uid: str = ""
-    series_instance_uid: str = ""
-    sop_instance_uid: str = ""
+    patient_id: str = field(default="", repr=False)
+    study_instance_uid: str = field(default="", repr=False)
+    series_instance_uid: str = field(default="", repr=False)
+    sop_instance_uid: str = field(default="", repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Every field but the patient's identity and the UIDs, ready for `json.dumps`."""

@@ -38,6 +38,7 @@ from medres.imaging.grayscale import (
 )
 from medres.imaging.limits import LARGEST_DEFLATE_RATIO, LIMITS, check_pixels, open_bounded
 from medres.imaging.plane import slice_affine
+from medres.imaging.refusal import silent_log, told_alone
 
 HEADER_BYTES = 352
 # World axes (0 right, 1 anterior, 2 superior) that a plane's slices, rows and columns run along.
@@ -76,6 +77,7 @@ class _Plane:
     flipped: tuple[bool, bool, bool]
 
 
+@told_alone
 def read_nifti(
     path: Path, plane: str = "", frame: int = 0, *, intensity: Intensity | Literal["auto"] = "auto"
 ) -> GrayscaleImage:
@@ -113,6 +115,7 @@ def read_nifti(
     return GrayscaleImage(pixels, missing if missing.any() else None, record)
 
 
+@told_alone
 def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecord:
     """What the header says of one slice.
 
@@ -123,6 +126,7 @@ def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecor
         return _record(path, volume, _plane(path, volume, plane), frame, "auto")
 
 
+@told_alone
 def find_empty_slices(path: Path, plane: str = "") -> tuple[bool, ...]:
     """Which slices are empty: (S,), True where all finite voxels are equal, or none is finite.
 
@@ -165,7 +169,7 @@ def _slab_ranges(
 @contextmanager
 def _open_volume(path: Path) -> Generator[Any, None, None]:
     """The image over the open file; by content, so that the name does not matter."""
-    with open_bounded(path) as file:
+    with silent_log("nibabel", "nibabel.global"), open_bounded(path) as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = cast(IOBase, gzip.GzipFile(fileobj=file) if compressed else file)

@@ -29,12 +29,14 @@ from medres.imaging.grayscale import (
     render,
 )
 from medres.imaging.limits import check_file, check_pixels
+from medres.imaging.refusal import silent_log, told_alone
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 TRANSPARENT = ("RGBA", "LA", "PA")
 
 
+@told_alone
 def read_raster(
     path: Path, frame: int = 0, *, intensity: Intensity | Literal["auto"] = "auto"
 ) -> GrayscaleImage:
@@ -60,6 +62,7 @@ def read_raster(
     return GrayscaleImage(pixels, transparent, record)
 
 
+@told_alone
 def read_raster_record(path: Path, frame: int = 0) -> ImageRecord:
     """What a picture file's header says.
 
@@ -77,7 +80,7 @@ def read_raster_record(path: Path, frame: int = 0) -> ImageRecord:
 def _open_page(path: Path, frame: int) -> Generator[Image.Image, None, None]:
     """Pillow's image at the page; whatever Pillow raises becomes an `UnreadableImageError`."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silent_log("PIL"):
             warnings.simplefilter("ignore")
             check_file(path)
             with Image.open(path, formats=FORMATS) as picture:

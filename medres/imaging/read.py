@@ -26,6 +26,7 @@ from typing import Literal
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, digest_pixels
 from medres.imaging.limits import open_bounded
+from medres.imaging.refusal import told_alone
 
 Format = Literal["dicom", "nifti", "raster", "npz"]
 
@@ -34,6 +35,7 @@ NIFTI_SIGNATURES = ((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0\r\n"), (4, b"n
 HEADER_BYTES = 352
 
 
+@told_alone
 def read_grayscale(
     image: str | Path,
     frame: int = 0,
@@ -76,6 +78,7 @@ def read_grayscale(
             return read_raster(path, frame, intensity=intensity)
 
 
+@told_alone
 def read_record(image: str | Path, frame: int = 0) -> ImageRecord:
     """What a file says about one of its images, without decoding it where the format allows.
 
@@ -102,6 +105,7 @@ def read_record(image: str | Path, frame: int = 0) -> ImageRecord:
             return read_raster_record(path, frame)
 
 
+@told_alone
 def count_frames(image: str | Path) -> int:
     """How many frames, slices, pages or array items an address has.
 
@@ -125,6 +129,7 @@ def split_address(image: str | Path) -> tuple[Path, str]:
     return Path(head), member
 
 
+@told_alone
 def sniff_format(path: str | Path) -> Format | None:
     """The format of a file by its first bytes; None for anything medres does not read.
 

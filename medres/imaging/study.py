@@ -14,8 +14,9 @@ from typing import Any
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.dicom import read_header
-from medres.imaging.dicom_attributes import image_type, pixel_spacing
+from medres.imaging.dicom_attributes import image_type, modality, pixel_spacing
 from medres.imaging.dicom_header import Header, attempt, quiet_pydicom
+from medres.imaging.refusal import told_alone
 from medres.imaging.series_notes import check_series
 from medres.imaging.slice_record import Note, Slice, is_orientation
 from medres.imaging.stack import Stack, build_stacks
@@ -131,6 +132,7 @@ def scan_studies(paths: Iterable[str | Path]) -> StudyScan:
     )
 
 
+@told_alone
 def _read_members(path: Path) -> list[_Member]:
     """One a frame. Folders, pipes and what cannot be opened are refused too."""
     try:
@@ -139,8 +141,8 @@ def _read_members(path: Path) -> list[_Member]:
         with quiet_pydicom():
             header = read_header(path)
             key = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
-            modality = header.text("Modality").upper()
-            return [_Member(item, modality, key) for item in _read_slices(header, path)]
+            kind = modality(header)
+            return [_Member(item, kind, key) for item in _read_slices(header, path)]
     except OSError as error:
         raise UnreadableImageError(
             RejectReason.NOT_FOUND, path, "no such file, or it cannot be opened"

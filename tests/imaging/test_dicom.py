@@ -441,14 +441,14 @@ def test_record_holds_what_the_header_says(write_dicom):
             ViewPosition="PA",
             Laterality="L",
             BodyPartExamined="CHEST",
-            Manufacturer="MAKER",
+            Manufacturer="G.E. Medical Systems",
             BurnedInAnnotation="NO",
             ImagerPixelSpacing=[0.2, 0.1],
         )
     )
     record = image.record
     assert (record.view_position, record.laterality, record.body_part) == ("PA", "L", "CHEST")
-    assert (record.manufacturer, record.burned_in_annotation) == ("MAKER", "NO")
+    assert (record.manufacturer, record.burned_in_annotation) == ("GE", "NO")
     assert record.pixel_spacing_mm == (0.2, 0.1)
     assert (record.patient_id, record.study_instance_uid) == ("SECRET-ID", "1.2.3")
     assert (record.series_instance_uid, record.sop_instance_uid) == ("1.2.3.1", "1.2.3.4")

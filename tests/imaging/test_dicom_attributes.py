@@ -5,9 +5,9 @@ from pydicom import Dataset, config
 from medres.imaging.read import read_record
 
 
-def code(meaning):
+def code(value, scheme="SCT", meaning="SECRET^NAME"):
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "1", "99TEST", meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return [item]
 
 
@@ -61,12 +61,13 @@ def test_functional_groups_decide_frame_by_frame(write_dicom):
     per_frame = [
         group(
             PixelMeasuresSequence=group(PixelSpacing=[spacing, 0.5]),
-            FrameAnatomySequence=group(
-                FrameLaterality=side, AnatomicRegionSequence=code(f"{side} knee")
-            ),
+            FrameAnatomySequence=group(FrameLaterality=side, AnatomicRegionSequence=code(region)),
             MRImageFrameTypeSequence=group(FrameType=["ORIGINAL", "PRIMARY", kind, "NONE"]),
         )[0]
-        for spacing, side, kind in ((0.1, "L", "LOCALIZER"), (0.2, "R", "VOLUME"))
+        for spacing, side, kind, region in (
+            (0.1, "L", "LOCALIZER", "72696002"),
+            (0.2, "R", "VOLUME", "24136001"),
+        )
     ]
     attributes = {
         "PerFrameFunctionalGroupsSequence": per_frame,
@@ -78,13 +79,13 @@ def test_functional_groups_decide_frame_by_frame(write_dicom):
     assert (first.laterality, second.laterality) == ("L", "R")
     assert (first.pixel_spacing_mm, second.pixel_spacing_mm) == ((0.1, 0.5), (0.2, 0.5))
     assert (first.image_type[2], second.image_type[2]) == ("LOCALIZER", "VOLUME")
-    assert (first.body_part, second.body_part) == ("L knee", "R knee")
+    assert (first.body_part, second.body_part) == ("Knee", "Hip joint")
 
 
 def test_words_stand_before_codes_and_codes_before_nothing(write_dicom):
     codes = {
-        "ViewCodeSequence": code("cranio-caudal"),
-        "AnatomicRegionSequence": code("Breast"),
+        "ViewCodeSequence": code("R-10242", "SRT"),
+        "AnatomicRegionSequence": code("76752008"),
     }
     coded = record_of(write_dicom, **codes)
     assert (coded.view_position, coded.body_part) == ("cranio-caudal", "Breast")
@@ -114,3 +115,30 @@ def test_image_type_is_kept_in_order(write_dicom):
     assert record.image_type == ("DERIVED", "PRIMARY", "AXIAL")
     assert record_of(write_dicom, ImageType="ORIGINAL").image_type == ("ORIGINAL",)
     assert record_of(write_dicom).image_type == ()
+
+
+def test_words_that_are_not_listed_are_left_out_as_they_may_name_the_patient(write_dicom):
+    name = "SECRET^NAME"
+    record = record_of(
+        write_dicom,
+        ImageType=["DERIVED", name, "AXIAL"],
+        BodyPartExamined=name,
+        AnatomicRegionSequence=code(name, name),
+        ViewPosition=name,
+        ViewCodeSequence=code(name, "99LOCAL"),
+        Modality=name,
+        Manufacturer=name,
+        BurnedInAnnotation=name,
+    )
+    assert record.image_type == ("DERIVED", "", "AXIAL")
+    left = (record.body_part, record.view_position, record.modality, record.manufacturer)
+    assert (*left, record.burned_in_annotation) == ("",) * 5
+
+
+def test_transfer_syntax_that_nobody_registered_is_not_quoted(write_dicom):
+    path = write_dicom(np.array([[1]], np.uint8))
+    content = path.read_bytes()
+    registered = b"\x14\x001.2.840.10008.1.2.1\0"
+    assert registered in content
+    path.write_bytes(content.replace(registered, b"\x14\x00SECRET^NAME.840.1.10"))
+    assert read_record(path).transfer_syntax_uid == "unregistered"

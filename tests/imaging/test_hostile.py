@@ -17,7 +17,8 @@ import zlib
 import nibabel as nib
 import numpy as np
 import pytest
-from fuzz_imaging import mutate, read_everything, sources
+from fuzz_imaging import mutate, read_everything
+from fuzz_sources import sources
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
