@@ -28,6 +28,11 @@ class DataConfig:
         findings: label columns; empty takes `label`, or every column `label_*`.
         positive: which of two text labels is the finding; needed for a column such as
             NORMAL/PNEUMONIA, and never guessed.
+        uncertain: what an uncertain label (-1 in CheXpert's tables) is taken for in training:
+            refuse accepts none; ignore leaves it out; ones and zeros make it the finding or its
+            absence; ones_smoothed and zeros_smoothed a target of .70 or .15. Validation and test
+            never count one.
+        uncertain_value: the cell that stands for an uncertain label.
         where: keep only rows whose columns have these values, as `column=value`.
         fractions: of patients, for train, validation and test, where the manifest has no split.
         split_seed: seed of the split, apart from the run's, so that runs compare on equal patients.
@@ -37,6 +42,10 @@ class DataConfig:
     manifest: Path | None = None
     findings: tuple[str, ...] = ()
     positive: str | None = None
+    uncertain: Literal["refuse", "ignore", "ones", "zeros", "ones_smoothed", "zeros_smoothed"] = (
+        "refuse"
+    )
+    uncertain_value: str = "-1"
     where: tuple[str, ...] = ()
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     split_seed: int = 0
@@ -124,6 +133,8 @@ class TrainingConfig:
         warmup_epochs: of linear warm-up before the cosine.
         frozen_epochs: how long freeze_then_finetune keeps the trunk frozen, and how long each
             step of gradual lasts.
+        loss: cross_entropy, or focal, which turns from the easy images to the hard ones.
+        focal_gamma: how much so, 1 or more.
         class_weights: weigh positives by the training set's negatives per positive.
         label_smoothing: moves targets this far toward the middle.
         ema_decay: validate and keep an exponential moving average of the weights; 0 for none.
@@ -154,6 +165,8 @@ class TrainingConfig:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     warmup_epochs: float = 1.0
     frozen_epochs: float = 3.0
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = 2.0
     class_weights: bool = True
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
@@ -402,6 +415,13 @@ def check_config(config: RunConfig) -> RunConfig:
             training.label_smoothing,
             0 <= training.label_smoothing < 1,
             "from 0 to below 1",
+        ),
+        ("training.focal_gamma", training.focal_gamma, training.focal_gamma >= 1, "1 or more"),
+        (
+            "data.uncertain_value",
+            repr(config.data.uncertain_value),
+            config.data.uncertain_value not in ("", "0", "1"),
+            "a cell that is no label, such as -1",
         ),
         ("training.ema_decay", training.ema_decay, 0 <= training.ema_decay < 1, "0 to below 1"),
         ("training.patience", training.patience, training.patience >= 0, "0 or more"),

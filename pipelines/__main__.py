@@ -16,6 +16,7 @@ VERBS = {
     "prepare": ("prepare", "make a manifest from images and a label table"),
     "train": ("xray_train", "train a model and write its report"),
     "slice-train": ("slice_train", "the same on slices of CT or MR volumes"),
+    "sweep": ("sweep", "train with several seeds; mean and spread"),
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "score": ("score", "score images that have no labels"),
     "show": ("show", "look at one image as medres sees it"),

@@ -42,6 +42,7 @@ class PrepareConfig:
         positive: of a label column with two words, the finding.
         patient_column: of the table.
         frames: of files with several that the table labels as one.
+        uncertain: cell of the table that stands for an uncertain label.
         site_secret: file with the key of the pseudonyms.
         keep_identifiers: write patient ids and study UIDs as they are.
     """
@@ -53,6 +54,7 @@ class PrepareConfig:
     positive: str | None = None
     patient_column: str = ""
     frames: Literal["all", "first"] = "all"
+    uncertain: str = ""
     site_secret: Path | None = None
     keep_identifiers: bool = False
 
@@ -69,6 +71,7 @@ def run(config: PrepareConfig) -> str:
         positive=config.positive,
         patient_column=config.patient_column,
         frames=config.frames,
+        uncertain=config.uncertain,
         pseudonyms=None if config.keep_identifiers else Pseudonyms(secret),
     )
     prepared = prepare_manifest(
@@ -117,9 +120,11 @@ def _count_labels(manifest: Manifest) -> list[str]:
     for index, finding in enumerate(manifest.schema.findings):
         labels = [row.labels[index] for row in manifest.rows]
         positive, negative = labels.count(1.0), labels.count(0.0)
-        missing = len(labels) - positive - negative
+        uncertain = sum(index in row.uncertain for row in manifest.rows)
+        missing = len(labels) - positive - negative - uncertain
         lines.append(
             f"  {finding}: {positive} positive, {negative} negative"
+            + (f", {uncertain} uncertain" if uncertain else "")
             + (f", {missing} missing" if missing else "")
         )
     return lines
@@ -146,6 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patient-column", default="", help="column of the table; else the header")
     parser.add_argument(
         "--frames", choices=["all", "first"], default="all", help="of files labelled as one"
+    )
+    parser.add_argument(
+        "--uncertain", default="", metavar="CELL", help="stands for an uncertain label, such as -1"
     )
     parser.add_argument("--site-secret", type=Path, metavar="FILE", help="key of the pseudonyms")
     parser.add_argument(

@@ -1,7 +1,8 @@
 """What a label table says: which columns are findings, of which kind, and each row's labels.
 
-Labels are 0, 1 or missing. Nothing about them is guessed: a column with two words needs to be
-told which one is the finding (in BreastMNIST, label 1 is *normal*).
+Labels are 0, 1 or missing, and uncertain where a value for that is named (`uncertain_labels`).
+Nothing about them is guessed: a column with two words needs to be told which one is the finding (in
+BreastMNIST, label 1 is *normal*).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from medres.data.table import Table, row_number
@@ -21,6 +22,8 @@ LABEL_PREFIX = "label_"
 MAX_CLASSES = 100
 # Words that programs write for "no value"; as a class they would be a silent mistake.
 NOT_A_LABEL = frozenset({"na", "n/a", "nan", "null", "<na>"})
+UNCERTAIN = "-1"
+"""How CheXpert writes an uncertain label, and how written manifests do."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,19 @@ class LabelSchema:
         findings: F names; for multiclass the classes.
         columns: of the table: F of them, or for multiclass the one.
         values: of a binary text column, the negative's and the positive's; empty for 0/1 columns.
+        uncertain: the cell that stands for an uncertain label; "" where none is accepted. Where one
+            is, -1 is accepted too.
     """
 
     kind: Literal["binary", "multilabel", "multiclass"]
     findings: tuple[str, ...]
     columns: tuple[str, ...]
     values: tuple[str, ...] = ()
+    uncertain: str = ""
+
+    def is_uncertain(self, cell: str) -> bool:
+        """Whether a cell says that nobody knows, rather than that nobody looked."""
+        return bool(self.uncertain) and _canonical(cell) in (self.uncertain, UNCERTAIN)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, as stored with a model."""
@@ -46,6 +56,7 @@ class LabelSchema:
             "findings": list(self.findings),
             "columns": list(self.columns),
             "values": list(self.values),
+            "uncertain": self.uncertain,
         }
 
     @classmethod
@@ -56,6 +67,7 @@ class LabelSchema:
             tuple(values["findings"]),
             tuple(values["columns"]),
             tuple(values["values"]),
+            values.get("uncertain", ""),
         )
 
 
@@ -72,6 +84,7 @@ def infer_schema(
     findings: Sequence[str] = (),
     positive: str | None = None,
     rows: Sequence[int] | None = None,
+    uncertain: str = "",
 ) -> LabelSchema:
     """Find out what a table's label columns hold.
 
@@ -81,6 +94,7 @@ def infer_schema(
         findings: label columns; empty takes `label`, else every `label_*`.
         positive: of a column with two values, the one that is the finding.
         rows: indices of the rows that count; None for all.
+        uncertain: the cell that stands for an uncertain label; "" accepts none.
 
     Raises:
         ManifestError: an unknown column, no label column, no or only one label in a column, two
@@ -88,8 +102,12 @@ def infer_schema(
     """
     columns = _label_columns(table, reserved, findings)
     rows = range(len(table.rows)) if rows is None else rows
+    uncertain = _canonical(uncertain)
     if len(columns) == 1:
-        return _single_column(table, columns[0], positive, rows)
+        labels = LabelSchema("binary", (), columns, uncertain=uncertain)
+        known = [i for i in rows if not labels.is_uncertain(table.rows[i][columns[0]])]
+        found = _single_column(table, columns[0], positive, known)
+        return replace(found, uncertain=uncertain)
     if positive is not None:
         raise ManifestError(
             f"{table.path}: positive={positive!r} is for one label column with two values, and "
@@ -98,7 +116,7 @@ def infer_schema(
     names = tuple(column.removeprefix(LABEL_PREFIX) for column in columns)
     if len(set(names)) < len(names):
         raise ManifestError(f"{table.path}: two label columns name the same finding: {columns}")
-    schema = LabelSchema("multilabel", names, columns)
+    schema = LabelSchema("multilabel", names, columns, uncertain=uncertain)
     for column in columns:
         if not any(table.rows[index][column] for index in rows):
             raise ManifestError(f"{table.path}: column {column!r} holds no label at all")
@@ -194,7 +212,7 @@ def _first_row_of_each_value(table: Table, column: str, rows: Sequence[int]) -> 
         if not words and not value.isdigit():
             raise ManifestError(
                 f"{where}, row {number}: {value!r} is no label; accepted are 0, 1 and the "
-                "empty cell (missing or uncertain), or classes 0, 1, 2, ..."
+                f"empty cell (missing), or classes 0, 1, 2, ...{_uncertain_hint(value)}"
             )
     _check_classes_differ(where, first)
     return first
@@ -240,14 +258,14 @@ def fit_schema(table: Table, schema: LabelSchema) -> LabelSchema:
                 f"{', '.join(dict.fromkeys(names))}. The columns are {', '.join(table.columns)}"
             )
         columns.append(found)
-    return LabelSchema(schema.kind, schema.findings, tuple(columns), schema.values)
+    return replace(schema, columns=tuple(columns))
 
 
 def parse_labels(table: Table, schema: LabelSchema, index: int) -> tuple[float, ...]:
     """Labels of one row.
 
     Returns:
-        (F,) 0, 1 or NaN where missing; for multiclass one 1, or all NaN.
+        (F,) 0, 1 or NaN where missing or uncertain; for multiclass one 1, or all NaN.
 
     Raises:
         ManifestError: a cell that is no label of this schema, by row and column.
@@ -256,16 +274,27 @@ def parse_labels(table: Table, schema: LabelSchema, index: int) -> tuple[float, 
     if schema.kind != "multiclass":
         return tuple(_parse_binary(table, schema, index, column) for column in schema.columns)
     cell = _canonical(row[schema.columns[0]])
-    if not cell:
+    if not cell or schema.is_uncertain(cell):
         return (math.nan,) * len(schema.findings)
     if cell not in schema.findings:
         raise _no_label(table, index, schema.columns[0], ", ".join(schema.findings))
     return tuple(float(cell == finding) for finding in schema.findings)
 
 
+def parse_uncertain(table: Table, schema: LabelSchema, index: int) -> tuple[int, ...]:
+    """Findings (their places) whose label is uncertain in a row.
+
+    Of a multiclass table none: between three classes, uncertain is no better than missing.
+    """
+    if schema.kind == "multiclass":
+        return ()
+    cells = (table.rows[index][column] for column in schema.columns)
+    return tuple(place for place, cell in enumerate(cells) if schema.is_uncertain(cell))
+
+
 def _parse_binary(table: Table, schema: LabelSchema, index: int, column: str) -> float:
     cell = _canonical(table.rows[index][column])
-    if not cell:
+    if not cell or schema.is_uncertain(cell):
         return math.nan
     if cell in schema.values:
         return float(schema.values.index(cell))
@@ -279,7 +308,16 @@ def _no_label(table: Table, index: int, column: str, accepted: str) -> ManifestE
     return ManifestError(
         f"{table.path}: row {row_number(index)}, column {column!r}: "
         f"{table.rows[index][column]!r} is no label; accepted are {accepted} and the empty cell "
-        "(missing)"
+        f"(missing){_uncertain_hint(table.rows[index][column])}"
+    )
+
+
+def _uncertain_hint(cell: str) -> str:
+    if _canonical(cell) != UNCERTAIN:
+        return ""
+    return (
+        f". Where {UNCERTAIN} stands for uncertain, say so: `--uncertain {UNCERTAIN}` when "
+        "preparing, and a policy in `data.uncertain` when training"
     )
 
 

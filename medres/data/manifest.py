@@ -19,11 +19,13 @@ from typing import Final, Literal
 from medres.data.labels import (
     LABEL_COLUMN,
     LABEL_PREFIX,
+    UNCERTAIN,
     LabelSchema,
     fit_schema,
     infer_schema,
     nearest_column,
     parse_labels,
+    parse_uncertain,
 )
 from medres.data.table import Table, format_rows, read_table, row_number, write_table
 from medres.errors import ManifestError
@@ -55,8 +57,9 @@ class ManifestRow:
         patient_id: whose; where the table gives none, one for each file (see `Manifest`).
         study_instance_uid: of the study; "" where the table gives none.
         split: None where the table leaves it open.
-        labels: (F,) 0, 1 or NaN where missing; one-hot for multiclass.
+        labels: (F,) 0, 1 or NaN where missing or uncertain; one-hot for multiclass.
         groups: the table's other columns.
+        uncertain: places of the findings whose label is uncertain; see `uncertain_labels`.
     """
 
     image: str
@@ -66,6 +69,7 @@ class ManifestRow:
     split: Split | None
     labels: tuple[float, ...]
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
+    uncertain: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ def read_manifest(
     findings: Sequence[str] = (),
     positive: str | None = None,
     schema: LabelSchema | None = None,
+    uncertain: str = "",
 ) -> Manifest:
     """Read a manifest from CSV or Parquet.
 
@@ -124,7 +129,8 @@ def read_manifest(
         path: the table; its folder is the root of relative addresses.
         findings: label columns; empty takes `label`, else every `label_*`.
         positive: of two values, the one that is the finding.
-        schema: of a model, to read an outside set as the model was taught, instead of the above.
+        schema: of a model, to read an outside set as the model was taught, instead of the rest.
+        uncertain: the cell that stands for an uncertain label; "" accepts none.
 
     Raises:
         ManifestError: a table that cannot be read (`read_table`), without the column `image`, with
@@ -138,7 +144,7 @@ def read_manifest(
             "it, or let `medres prepare` make the manifest"
         )
     if schema is None:
-        schema = infer_schema(table, RESERVED, findings, positive)
+        schema = infer_schema(table, RESERVED, findings, positive, uncertain=uncertain)
     else:
         schema = fit_schema(table, schema)
     return build_manifest(table, schema, table.path.parent)
@@ -156,8 +162,8 @@ def build_manifest(table: Table, schema: LabelSchema, root: Path) -> Manifest:
         patient_id = cells.get("patient_id", "") or study or _image_as_patient(image, frame)
         labels = parse_labels(table, schema, index)
         groups = {column: cells[column] for column in group_columns}
-        split = parse_split(table, index)
-        rows.append(ManifestRow(image, frame, patient_id, study, split, labels, groups))
+        split, uncertain = parse_split(table, index), parse_uncertain(table, schema, index)
+        rows.append(ManifestRow(image, frame, patient_id, study, split, labels, groups, uncertain))
     _check_duplicates(table, rows)
     return Manifest(root, tuple(rows), schema, patient_ids_given)
 
@@ -243,9 +249,10 @@ def _check_duplicates(table: Table, rows: Sequence[ManifestRow]) -> None:
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """Write a manifest, whole or not at all, so that `read_manifest(path)` needs no options.
 
-    Findings go to `label_<finding>` with 0 and 1 (one named `label` to `label`), classes of a
-    multiclass manifest to `label` by name. Groups that would then read as findings are written
-    with `group_` before their name. Relative addresses are rewritten for the new folder.
+    Findings go to `label_<finding>` with 0 and 1 (one named `label` to `label`), uncertain
+    labels as -1, classes of a multiclass manifest to `label` by name. Groups that would then read
+    as findings are written with `group_` before their name. Relative addresses are rewritten for
+    the new folder.
     """
     path = Path(path)
     findings = manifest.schema.findings
@@ -303,7 +310,10 @@ def relative_address(file: Path, folder: Path) -> str:
 def _label_cells(schema: LabelSchema, row: ManifestRow) -> list[str]:
     if schema.kind == "multiclass":
         return ["".join(n for n, y in zip(schema.findings, row.labels, strict=True) if y == 1)]
-    return ["" if math.isnan(label) else str(int(label)) for label in row.labels]
+    return [
+        (UNCERTAIN if place in row.uncertain else "") if math.isnan(label) else str(int(label))
+        for place, label in enumerate(row.labels)
+    ]
 
 
 def _group_column(name: str) -> str:

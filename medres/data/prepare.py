@@ -23,7 +23,7 @@ from medres.data.label_join import (
     plain,
     recognize_columns,
 )
-from medres.data.labels import infer_schema, parse_labels
+from medres.data.labels import UNCERTAIN, infer_schema, parse_labels, parse_uncertain
 from medres.data.manifest import (
     RESERVED,
     Manifest,
@@ -58,6 +58,7 @@ class PrepareOptions:
         positive: of a label column with two words, the one that is the finding.
         patient_column: of the table; "" takes `patient_id`, else the DICOM header's.
         frames: of files with several that the table labels as one.
+        uncertain: cell of the table that stands for an uncertain label; "" accepts none.
         pseudonyms: in place of patient ids and study UIDs; None keeps these as they are.
     """
 
@@ -65,6 +66,7 @@ class PrepareOptions:
     positive: str | None = None
     patient_column: str = ""
     frames: Literal["all", "first"] = "all"
+    uncertain: str = ""
     pseudonyms: Pseudonyms | None = field(default_factory=Pseudonyms)
 
 
@@ -135,7 +137,8 @@ def prepare_manifest(
     made, notes = _build(index, table, columns, join, out, options)
     _write_rejected(rejected_path(out), index.rejected)
     write_manifest(made, out)
-    manifest = read_manifest(out)  # what a training will see
+    # What a training will see.
+    manifest = read_manifest(out, uncertain=UNCERTAIN if options.uncertain else "")
     return Preparation(
         manifest=manifest,
         key=join.key,
@@ -158,7 +161,14 @@ def _build(
     identifying = {c for c in table.columns if plain(c) in IDENTIFYING}
     reserved = {*RESERVED, *columns.all, *(identifying if options.pseudonyms else ())}
     used = sorted({item.row for item in join.labelled})
-    schema = infer_schema(table, sorted(reserved), options.findings, options.positive, used)
+    schema = infer_schema(
+        table,
+        sorted(reserved),
+        options.findings,
+        options.positive,
+        used,
+        uncertain=options.uncertain,
+    )
     groups = [c for c in table.columns if c not in reserved and c not in schema.columns]
     rows: list[ManifestRow] = []
     for item in join.labelled:
@@ -172,6 +182,7 @@ def _build(
             split=parse_split(table, item.row, columns.split or "split"),
             labels=parse_labels(table, schema, item.row),
             groups={column: cells[column] for column in groups},
+            uncertain=parse_uncertain(table, schema, item.row),
         )
         rows += [replace(row, frame=frame) for frame in _frames(index, table, item, options)]
     notes = []

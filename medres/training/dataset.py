@@ -16,23 +16,35 @@ from numpy.random import SeedSequence
 from torch.utils.data import Sampler
 
 from medres.data.manifest import Manifest, ManifestRow
+from medres.data.uncertain_labels import UncertainPolicy, training_targets
 
 FORWARD_BATCH = 16
 """Images a forward pass without training: on a CPU more cost page faults and save no time."""
 
 
-def as_items(manifest: Manifest, rows: Sequence[ManifestRow]) -> list[dict[str, Any]]:
+def as_items(
+    manifest: Manifest, rows: Sequence[ManifestRow], *, uncertain: UncertainPolicy | None = None
+) -> list[dict[str, Any]]:
     """Rows of a manifest as MONAI items.
+
+    Args:
+        manifest: that the rows are of.
+        rows: N of them.
+        uncertain: policy for uncertain labels, of training images; None leaves them missing.
 
     Returns:
         One dictionary a row: `image`, an address; `frame`; `label`, (F,) float32 in {0, 1, NaN}
-        with NaN for a missing label; `index`, the row's place in `rows`.
+        with NaN for a missing label, or in between for an uncertain one; `index`, the row's place
+        in `rows`.
     """
     return [
         {
             "image": manifest.address(row),
             "frame": row.frame,
-            "label": torch.tensor(row.labels, dtype=torch.float32),
+            "label": torch.tensor(
+                row.labels if uncertain is None else training_targets(row, uncertain),
+                dtype=torch.float32,
+            ),
             "index": index,
         }
         for index, row in enumerate(rows)

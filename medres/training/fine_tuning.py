@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from monai.data import DataLoader
 from monai.utils import set_determinism
 
 from medres.config import RunConfig, config_as_json
-from medres.data.manifest import ManifestRow
+from medres.data.uncertain_labels import training_targets
 from medres.errors import ConfigError
 from medres.models.resnet import GrayscaleResNet
 from medres.models.weights import WeightsRecord, load_weights
@@ -197,7 +196,7 @@ def _build_loaders(
     progress = show and is_first() and sys.stderr.isatty()
     cache = kept * preprocessing.size**2 * 4 <= training.cache_gib * 2**30  # float32
     train = build_dataset(
-        as_items(manifest, manifest.split("train")),
+        as_items(manifest, manifest.split("train"), uncertain=config.data.uncertain),
         build_train_chain(preprocessing, training.augmentation),
         seed=config.seed,
         cache=cache,
@@ -229,9 +228,11 @@ def _build_plan(
     precision: ComputePrecision,
 ) -> TrainingPlan:
     training, schema = config.training, data.manifest.schema
-    labels = _labels(data.manifest.split("train"))
+    targets = [training_targets(row, config.data.uncertain) for row in data.manifest.split("train")]
     positive_weights = (
-        balanced_class_weights(schema.kind, labels) if training.class_weights else None
+        balanced_class_weights(schema.kind, torch.tensor(targets))
+        if training.class_weights
+        else None
     )
     decisive = config_as_json(config)
     for values, key in (
@@ -248,6 +249,7 @@ def _build_plan(
         optimizer=training.optimizer,
         weight_decay=training.weight_decay,
         label_smoothing=training.label_smoothing,
+        focal_gamma=training.focal_gamma if training.loss == "focal" else 0.0,
         class_weights=None if positive_weights is None else tuple(positive_weights.tolist()),
         ema_decay=training.ema_decay,
         select_by=training.select_by,
@@ -265,7 +267,3 @@ def _build_plan(
             sorted(data.survey.digests.values()),
         ),
     )
-
-
-def _labels(rows: Sequence[ManifestRow]) -> torch.Tensor:
-    return torch.tensor([row.labels for row in rows], dtype=torch.float32)

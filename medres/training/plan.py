@@ -28,6 +28,7 @@ class TrainingPlan:
         optimizer: adamw or sgd.
         weight_decay: on weights of convolutions and of the head.
         label_smoothing: moves targets this far toward the middle.
+        focal_gamma: of the focal loss; 0 for cross-entropy.
         class_weights: (F,) weight of the positives of each finding, or of each class; None for 1.
         ema_decay: of the averaged weights; 0 for none.
         select_by: which epoch is kept: of the best validation auroc or loss, or the last.
@@ -47,6 +48,7 @@ class TrainingPlan:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
     class_weights: tuple[float, ...] | None = None
     ema_decay: float = 0.0
     select_by: SelectBy = "auroc"

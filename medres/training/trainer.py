@@ -76,9 +76,8 @@ class TrainingRun:
         self.folder = folder
         self.device = device
         self.optimizer = build_optimizer(network, plan.weight_decay, name=plan.optimizer)
-        weights = None if plan.class_weights is None else torch.tensor(plan.class_weights)
         self.loss = ClassificationLoss(
-            plan.kind, class_weights=weights, label_smoothing=plan.label_smoothing
+            plan.kind, plan.class_weights, plan.label_smoothing, plan.focal_gamma
         ).to(device)
         self.average = (
             WeightAverage(network, plan.ema_decay, every=plan.accumulate)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from medres.config import RunConfig
@@ -20,6 +19,7 @@ from medres.data.manifest import (
     select_rows,
 )
 from medres.data.splits import assign_splits
+from medres.data.uncertain_labels import describe_uncertain
 from medres.errors import ConfigError
 from medres.transforms.preprocessing import Preprocessing
 from medres.transforms.survey import PixelSurvey, fit_histogram, survey_images
@@ -96,11 +96,12 @@ def prepare_training_data(
         on_duplicate=config.data.on_duplicate,
     )
     check_classes(leakage.manifest)
+    uncertain = describe_uncertain(leakage.manifest, config.data.uncertain)
     return TrainingData(
         manifest=leakage.manifest,
         preprocessing=_fit_preprocessing(config, leakage.manifest, survey, follow),
         survey=survey,
-        notes=(*manifest.notes, *leakage.notes),
+        notes=(*manifest.notes, *leakage.notes, *uncertain),
         leakage=leakage.as_json(),
     )
 
@@ -112,10 +113,14 @@ def read_run_manifest(config: RunConfig) -> Manifest:
             "data.manifest: none given; make one with `medres prepare FOLDER --labels TABLE.csv "
             "--out manifest.csv` and pass --data.manifest manifest.csv"
         )
+    data = config.data
     manifest = read_manifest(
-        Path(config.data.manifest), findings=config.data.findings, positive=config.data.positive
+        config.data.manifest,
+        findings=data.findings,
+        positive=data.positive,
+        uncertain="" if data.uncertain == "refuse" else data.uncertain_value,
     )
-    return select_rows(manifest, config.data.where)
+    return select_rows(manifest, data.where)
 
 
 def _fit_preprocessing(

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from medres.data.labels import LabelSchema, fit_schema, infer_schema, parse_labels
+from medres.data.labels import (
+    LabelSchema,
+    fit_schema,
+    infer_schema,
+    parse_labels,
+    parse_uncertain,
+)
 from medres.data.table import Table
 from medres.errors import ManifestError
 
@@ -170,3 +176,50 @@ def test_an_unknown_class_is_refused():
     schema = LabelSchema("multiclass", ("a", "b", "c"), ("label",))
     with pytest.raises(ManifestError, match="row 2, column 'label': 'd' is no label; accepted are"):
         parse_labels(table(label=["d"]), schema, 0)
+
+
+@pytest.mark.parametrize("cell", ["-1", "-1.0", "-01"])
+def test_an_uncertain_label_is_missing_and_remembered(cell):
+    columns = {"label_a": ["0", cell, ""], "label_b": [cell, "1", "0"]}
+    schema, labels = infer(columns, uncertain="-1")
+    assert schema == LabelSchema("multilabel", ("a", "b"), ("label_a", "label_b"), (), "-1")
+    assert same(labels, [(0, NAN), (NAN, 1), (NAN, 0)])
+    made = table(**columns)
+    assert [parse_uncertain(made, schema, index) for index in range(3)] == [(1,), (0,), ()]
+
+
+def test_uncertain_is_neither_a_class_nor_a_third_value():
+    schema, labels = infer({"label": ["0", "-1", "1"]}, uncertain="-1")
+    assert (schema.kind, schema.uncertain) == ("binary", "-1")
+    assert same(labels, [(0,), (NAN,), (1,)])
+    schema, _ = infer(
+        {"dx": ["no", "maybe", "yes"]}, positive="yes", findings=["dx"], uncertain="maybe"
+    )
+    assert schema == LabelSchema("binary", ("yes",), ("dx",), ("no", "yes"), "maybe")
+
+
+def test_uncertain_between_several_classes_is_missing():
+    schema, labels = infer({"label": ["a", "b", "c", "?"]}, uncertain="?")
+    assert schema.findings == ("a", "b", "c")
+    assert same(labels[3:], [(NAN, NAN, NAN)])
+    assert parse_uncertain(table(label=["?"]), schema, 0) == ()
+
+
+def test_a_model_taught_with_a_word_for_uncertain_reads_written_manifests_too():
+    schema = LabelSchema("binary", ("x",), ("label",), ("no", "x"), "maybe")
+    other = table(label=["maybe", "-1", "1"])
+    assert [parse_uncertain(other, schema, index) for index in range(3)] == [(0,), (0,), ()]
+    assert LabelSchema.from_json(schema.as_json()) == schema
+
+
+def test_schema_of_a_model_from_before_uncertain_labels_accepts_none():
+    values = {"kind": "binary", "findings": ["x"], "columns": ["label"], "values": []}
+    assert LabelSchema.from_json(values).uncertain == ""
+
+
+def test_uncertain_labels_without_a_policy_are_refused_with_what_to_do():
+    hint = "Where -1 stands for uncertain, say so: `--uncertain -1` when preparing, and a policy"
+    with pytest.raises(ManifestError, match=f"row 2: '-1' is no label; .*{hint}"):
+        infer({"label": ["-1", "0", "1"]})
+    with pytest.raises(ManifestError, match=f"row 3, column 'label_b': '-1.0' is no.*{hint}"):
+        infer({"label_a": ["0", "1"], "label_b": ["0", "-1.0"]})

@@ -480,3 +480,15 @@ def test_every_dicom_file_is_either_in_the_manifest_or_rejected(test_data, tmp_p
     rejected = {file.file for file in prepared.rejected}
     assert len(images) + len(rejected & set(names)) == len(names)
     assert len(images) > 100
+
+
+def test_uncertain_labels_are_kept_as_such_where_their_cell_is_named(tmp_path, pictures):
+    labels = table(tmp_path, "image,label_a,label_b\na/1.png,1,u\na/2.png,0,1\nb/3.png,u,0\n")
+    out = tmp_path / "m.csv"
+    made = prepare_manifest(pictures, labels, out=out, options=PrepareOptions(uncertain="u"))
+    assert [row.uncertain for row in made.manifest.rows] == [(1,), (), (0,)]
+    with out.open() as stream:
+        cells = [(row["label_a"], row["label_b"]) for row in csv.DictReader(stream)]
+    assert cells == [("1", "-1"), ("0", "1"), ("-1", "0")]
+    with pytest.raises(ManifestError, match=r"'u' is no label; accepted are 0, 1 and the empty"):
+        prepare_manifest(pictures, labels, out=tmp_path / "n.csv")

@@ -1,8 +1,11 @@
+import json
 import math
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
+from torchvision.ops import sigmoid_focal_loss
 
 from medres.errors import ConfigError
 from medres.training.losses import ClassificationLoss, balanced_class_weights, probabilities
@@ -166,3 +169,71 @@ def test_balanced_weight_of_an_absent_class_is_one():
 def test_balanced_weights_of_other_shapes_are_refused():
     with pytest.raises(ConfigError, match=r"labels: expects \(N, F\), found \(3,\)"):
         balanced_class_weights("binary", torch.zeros(3))
+
+
+def test_focal_loss_by_hand():
+    # p = 3/4 for a positive: (1/4)² log 4/3; the same p for a negative: (3/4)² log 4
+    logits = torch.tensor([[math.log(3)], [math.log(3)]], dtype=torch.float64)
+    labels = torch.tensor([[1.0], [0.0]])
+    expected = (math.log(4 / 3) / 16 + 9 * math.log(4) / 16) / 2
+    found = ClassificationLoss("binary", focal_gamma=2)(logits, labels)
+    assert found.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_multilabel_focal_loss_is_torchvisions_where_labels_are_known():
+    logits, labels = draws("multilabel")
+    expected = sigmoid_focal_loss(logits, labels, alpha=-1, gamma=2.5, reduction="none")
+    labels[0, 1] = labels[3, 2] = NAN
+    found = ClassificationLoss("multilabel", focal_gamma=2.5)(logits, labels)
+    torch.testing.assert_close(found, expected[~labels.isnan()].mean())
+
+
+def test_multiclass_focal_loss_by_hand():
+    # p = (1/2, 1/4, 1/4); class 0: (1/2)² log 2; class 1: (3/4)² log 4, and twice its weight
+    logits = torch.tensor([[math.log(2), 0.0, 0.0]] * 2, dtype=torch.float64)
+    labels = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    first, second = math.log(2) / 4, 9 * math.log(4) / 16
+    loss = ClassificationLoss("multiclass", focal_gamma=2)
+    assert loss(logits, labels).item() == pytest.approx((first + second) / 2, abs=1e-12)
+    loss = ClassificationLoss("multiclass", [1, 2, 1], focal_gamma=2)
+    assert loss(logits, labels).item() == pytest.approx((first + 2 * second) / 3, abs=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 5.0])
+def test_focal_loss_of_a_soft_target_is_least_at_the_target(gamma):
+    logits = torch.logit(torch.linspace(0.05, 0.95, 91, dtype=torch.float64))[:, None]
+    loss = ClassificationLoss("binary", focal_gamma=gamma)
+    values = [loss(logit[None], torch.tensor([[0.7]])).item() for logit in logits]
+    assert logits.sigmoid()[values.index(min(values))].item() == pytest.approx(0.7, abs=0.006)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_focal_gradients_are_those_of_finite_differences_and_finite_when_saturated(kind):
+    logits, labels = draws(kind)
+    labels[1] = NAN
+    loss = ClassificationLoss(kind, [0.5, 2.0, 7.0], 0.1, focal_gamma=2)
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_())
+    far = torch.tensor([[200.0, -200.0, 0.0]], requires_grad=True)
+    ClassificationLoss(kind, focal_gamma=1)(far, torch.tensor([[1.0, 0.0, 0.0]])).backward()
+    assert far.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [-1.0, 0.5, math.inf, NAN])
+def test_focal_gamma_between_zero_and_one_is_refused(gamma):
+    with pytest.raises(ConfigError, match=r"focal_gamma: .* is not accepted; give 0, or 1 or more"):
+        ClassificationLoss("binary", focal_gamma=gamma)
+
+
+def test_loss_is_built_from_a_bundle_config_of_json_values():
+    config = {
+        "_target_": "medres.training.losses.ClassificationLoss",
+        "kind": "multilabel",
+        "class_weights": [2, 0.5],
+        "label_smoothing": 0.1,
+        "focal_gamma": 2,
+    }
+    parser = ConfigParser({"loss": json.loads(json.dumps(config))})
+    loss = parser.get_parsed_content("loss")
+    expected = ClassificationLoss("multilabel", torch.tensor([2.0, 0.5]), 0.1, 2.0)
+    logits, labels = draws("multilabel", outputs=2)
+    assert torch.equal(loss(logits, labels), expected(logits, labels))
