@@ -88,15 +88,20 @@ class ModelConfig:
     batch_norm: Literal["auto", "train", "eval"] = "auto"
 
 
+AugmentationPreset = Literal["none", "general", "radiograph", "mammogram", "ultrasound", "ct", "mr"]
+
+
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes of the training images; zero switches one off.
+    """Random changes of the training images; zero switches one off, none leaves it to the preset.
 
     Args:
+        preset: amounts that suit a modality (`medres.transforms.augmentation`); auto takes the one
+            of the images' own modality, and says which and why.
         rotate_degrees: largest rotation either way.
         translate: largest shift, as a fraction of the side.
         scale: largest relative change of size either way.
-        flip_probability: of a left-right flip; leave 0 where the side matters.
+        flip_probability: of a left-right flip; presets have none where the side matters.
         gamma: largest change of log-gamma either way, on the clipped range.
         contrast: largest relative change of contrast either way.
         brightness: largest shift, in standard deviations of the training pixels.
@@ -105,16 +110,17 @@ class AugmentationConfig:
         erase: largest side of one erased rectangle, as a fraction of the image's.
     """
 
-    rotate_degrees: float = 7.0
-    translate: float = 0.05
-    scale: float = 0.1
-    flip_probability: float = 0.0
-    gamma: float = 0.0
-    contrast: float = 0.1
-    brightness: float = 0.1
-    noise: float = 0.0
-    blur: float = 0.0
-    erase: float = 0.0
+    preset: Literal["auto"] | AugmentationPreset = "auto"
+    rotate_degrees: float | None = None
+    translate: float | None = None
+    scale: float | None = None
+    flip_probability: float | None = None
+    gamma: float | None = None
+    contrast: float | None = None
+    brightness: float | None = None
+    noise: float | None = None
+    blur: float | None = None
+    erase: float | None = None
 
 
 @dataclass(frozen=True)
@@ -445,7 +451,7 @@ def check_config(config: RunConfig) -> RunConfig:
             raise ConfigError(f"{key}: {value} is not accepted; give {accepted}")
     for f in dataclasses.fields(training.augmentation):
         amount = getattr(training.augmentation, f.name)
-        if amount < 0:
+        if isinstance(amount, float | int) and amount < 0:
             raise ConfigError(
                 f"training.augmentation.{f.name}: {amount} is not accepted; give 0 or more"
             )

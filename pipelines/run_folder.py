@@ -45,7 +45,8 @@ def announce(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> 
         f"patients, {initial.steps_per_epoch} batches of {initial.resolved.batch_size}",
         file=sys.stderr,
     )
-    for note in (*data.notes, *initial.resolved.notes, *initial.weights.notes):
+    print(initial.augmentation, file=sys.stderr)
+    for note in (*data.notes, *initial.notes):
         print(f"note: {note}", file=sys.stderr)
 
 

@@ -35,6 +35,7 @@ from medres.training.precision import (
 from medres.training.schedule import ResolvedPreset, Schedule, build_schedule, resolve_preset
 from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData
+from medres.transforms.augmentation import ResolvedAugmentation, resolve_augmentation
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
 NOT_DECISIVE = ("workers", "cache_gib", "checkpoint_minutes", "checkpoint_steps")
@@ -51,6 +52,7 @@ class FineTuned:
         weights: what it started from.
         schedule: how it was unfrozen.
         resolved: the preset, batch size and batch-norm policy that it came to.
+        augmentation: of the training images.
         result: its epochs.
         device: where it computes.
         precision: of the forward pass.
@@ -61,6 +63,7 @@ class FineTuned:
     weights: WeightsRecord
     schedule: Schedule
     resolved: ResolvedPreset
+    augmentation: ResolvedAugmentation
     result: TrainingResult
     device: torch.device
     precision: ComputePrecision
@@ -75,6 +78,7 @@ class FineTuned:
             "batch_norm": self.resolved.batch_norm,
             "batch_size": self.resolved.batch_size,
             "precision": self.precision,
+            "augmentation": self.augmentation.as_json(),
             "device": describe_device(self.device),
             "epochs": len(self.result.history),
             "best_epoch": self.result.best_epoch,
@@ -92,12 +96,20 @@ class InitialNetwork:
         weights: what they are.
         resolved: what the preset, batch size and batch-norm policy come to with them.
         steps_per_epoch: optimizer steps, each of `accumulate` whole batches of every process.
+        augmentation: of the training images, by their modality.
     """
 
     network: GrayscaleResNet
     weights: WeightsRecord
     resolved: ResolvedPreset
     steps_per_epoch: int
+    augmentation: ResolvedAugmentation
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results has to know."""
+        start = () if self.weights.trained else (FROM_RANDOM,)
+        return (*start, *self.resolved.notes, *self.weights.notes, *self.augmentation.notes)
 
 
 def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
@@ -124,7 +136,8 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
         len(data.manifest.split("train")), resolved.batch_size, config.training.accumulate
     )
     check_shares(len(data.manifest.split("validation")), "validation")
-    return InitialNetwork(network, weights, resolved, steps)
+    augmentation = resolve_augmentation(config.training.augmentation, data.survey.modalities)
+    return InitialNetwork(network, weights, resolved, steps, augmentation)
 
 
 def _steps_per_epoch(images: int, batch_size: int, accumulate: int) -> int:
@@ -157,7 +170,7 @@ def fine_tune(
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.training.precision, device)
-    network, weights, resolved = initial.network, initial.weights, initial.resolved
+    network, weights = initial.network, initial.weights
     schedule = _build_schedule(config, initial)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
@@ -168,9 +181,17 @@ def fine_tune(
         show=show,
     )
     result = run.run()
-    start = () if weights.trained else (FROM_RANDOM,)
-    notes = (*start, *resolved.notes, *weights.notes)
-    return FineTuned(network, weights, schedule, resolved, result, device, precision, notes)
+    return FineTuned(
+        network=network,
+        weights=weights,
+        schedule=schedule,
+        resolved=initial.resolved,
+        augmentation=initial.augmentation,
+        result=result,
+        device=device,
+        precision=precision,
+        notes=initial.notes,
+    )
 
 
 def _build_schedule(config: RunConfig, initial: InitialNetwork) -> Schedule:
@@ -197,7 +218,7 @@ def _build_loaders(
     cache = kept * preprocessing.size**2 * 4 <= training.cache_gib * 2**30  # float32
     train = build_dataset(
         as_items(manifest, manifest.split("train"), uncertain=config.data.uncertain),
-        build_train_chain(preprocessing, training.augmentation),
+        build_train_chain(preprocessing, initial.augmentation.amounts),
         seed=config.seed,
         cache=cache,
         progress=progress,
@@ -264,6 +285,7 @@ def _build_plan(
             world_size(),
             data.preprocessing.digest(),
             initial.weights.sha256,
+            initial.augmentation.as_json(),
             sorted(data.survey.digests.values()),
         ),
     )

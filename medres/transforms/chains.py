@@ -25,7 +25,7 @@ from medres.transforms.load import LoadGrayscaled
 from medres.transforms.normalize import NormalizeGrayscaled
 
 if TYPE_CHECKING:
-    from medres.config import AugmentationConfig
+    from medres.transforms.augmentation import Augmentation
     from medres.transforms.preprocessing import Preprocessing
 
 IMAGE = CommonKeys.IMAGE.value
@@ -50,14 +50,14 @@ def fitting_steps(preprocessing: Preprocessing) -> list[Transform]:
     ]
 
 
-def augmentation_steps(augmentation: AugmentationConfig, size: int) -> list[Transform]:
+def augmentation_steps(augmentation: Augmentation, size: int) -> list[Transform]:
     """The random steps, on normalised (1, size, size) images. A step whose amount is 0 is left out.
 
     Geometry changes every image; contrast and brightness four in five; gamma and erasing every
     second; noise three in ten; blur one in five: most images keep the quality they were taken in.
 
     Args:
-        augmentation: amounts; see `medres.config.AugmentationConfig`.
+        augmentation: amounts; see `medres.transforms.augmentation`.
         size: side of the images, in pixels.
     """
     a = augmentation
@@ -106,7 +106,7 @@ def build_fitting_chain(preprocessing: Preprocessing) -> Compose:
     return Compose([*fitting_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
 
 
-def build_train_chain(preprocessing: Preprocessing, augmentation: AugmentationConfig) -> Compose:
+def build_train_chain(preprocessing: Preprocessing, augmentation: Augmentation) -> Compose:
     """The evaluation chain followed by augmentation; a `CacheDataset` keeps what precedes it."""
     return Compose(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -29,11 +30,14 @@ class PixelSurvey:
         intensity: what all their pixels mean.
         digests: pixel digest of each (address, frame).
         sop_instance_uids: of each (address, frame) that has one.
+        modalities: DICOM codes, each with its count of images; "" for images that name none. Where
+            the header does not, the manifest's column `modality` does.
     """
 
     intensity: Intensity
     digests: dict[tuple[str, int], str] = field(default_factory=dict)
     sop_instance_uids: dict[tuple[str, int], str] = field(default_factory=dict)
+    modalities: dict[str, int] = field(default_factory=dict)
 
 
 def check_not_constant(image: GrayscaleImage, path: object) -> None:
@@ -72,6 +76,7 @@ def survey_images(
     instances: dict[tuple[str, int], str] = {}
     failures: list[UnreadableImageError] = []
     found: set[Intensity] = set()
+    modalities: Counter[str] = Counter()
     for row in follow(manifest.rows):
         try:
             image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
@@ -84,13 +89,14 @@ def survey_images(
         if image.record.sop_instance_uid:
             instances[key] = image.record.sop_instance_uid
         found.add(image.record.intensity)
+        modalities[image.record.modality or row.groups.get("modality", "").upper()] += 1
     _check_readable(manifest, failures)
     if len(found) > 1:
         raise ConfigError(
             "pixels.intensity: auto finds display intensity in some images and modality units in "
             "others; set pixels.intensity to display or modality"
         )
-    return PixelSurvey(found.pop(), digests, instances)
+    return PixelSurvey(found.pop(), digests, instances, dict(modalities))
 
 
 def _check_readable(manifest: Manifest, failures: Sequence[UnreadableImageError]) -> None:

@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from medres.config import AugmentationConfig
 from medres.data.normalization import IntensityStatistics
 from medres.training.dataset import EpochSampler, build_dataset, build_loader
+from medres.transforms.augmentation import Augmentation
 from medres.transforms.chains import build_train_chain
 from medres.transforms.preprocessing import Preprocessing
 
@@ -26,7 +26,7 @@ def items(tmp_path):
 
 
 def images_of(items, *, epoch: int, cache: bool, workers: int = 0) -> torch.Tensor:
-    chain = build_train_chain(PREPROCESSING, AugmentationConfig(noise=0.5, flip_probability=0.5))
+    chain = build_train_chain(PREPROCESSING, Augmentation(noise=0.5, flip_probability=0.5))
     dataset = build_dataset(items, chain, seed=3, cache=cache)
     dataset.set_epoch(epoch)
     return torch.cat([b["image"] for b in build_loader(dataset, 4, workers=workers)])

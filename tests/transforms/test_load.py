@@ -14,9 +14,9 @@ from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from radiographs import write_radiograph
 
-from medres.config import AugmentationConfig
 from medres.data.normalization import IntensityStatistics
 from medres.errors import UnreadableImageError
+from medres.transforms.augmentation import Augmentation
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 from medres.transforms.load import LoadGrayscaled
 from medres.transforms.preprocessing import Preprocessing
@@ -73,7 +73,7 @@ def test_chains_pickle_and_augment_by_seed_alone(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30), np.uint8)).save(
         tmp_path / "a.png"
     )
-    everything = AugmentationConfig(
+    everything = Augmentation(
         flip_probability=0.5, gamma=0.3, noise=0.1, blur=1.0, erase=0.3, contrast=0.2
     )
     chain = pickle.loads(pickle.dumps(build_train_chain(PREPROCESSING, everything)))
@@ -90,7 +90,7 @@ def test_chains_pickle_and_augment_by_seed_alone(tmp_path: Path) -> None:
 
 def test_no_augmentation_is_the_evaluation_chain(tmp_path: Path) -> None:
     Image.fromarray(np.arange(200, dtype=np.uint8).reshape(20, 10)).save(tmp_path / "a.png")
-    nothing = AugmentationConfig(rotate_degrees=0, translate=0, scale=0, contrast=0, brightness=0)
+    nothing = Augmentation()
     item = {"image": str(tmp_path / "a.png")}
     train = build_train_chain(PREPROCESSING, nothing)(dict(item))["image"]
     assert torch.equal(train, build_evaluation_chain(PREPROCESSING)(dict(item))["image"])
