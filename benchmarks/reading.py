@@ -109,7 +109,7 @@ def build_chains() -> dict[str, Chain]:
     return {
         "medres": Compose(
             [
-                LoadGrayscaled("image"),
+                LoadGrayscaled("image", fit_size=SIZE),
                 FitGeometryd("image", SIZE),
                 NormalizeGrayscaled("image", 0.0, 1.0, 0.0, 1.0),
             ]

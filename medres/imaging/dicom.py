@@ -42,6 +42,7 @@ from medres.imaging.limits import (
 )
 from medres.imaging.plane import PLANE_TAGS, dicom_affine
 from medres.imaging.refusal import told_alone
+from medres.imaging.resampling import Fit, render_resampled
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -85,6 +86,7 @@ def read_dicom(
     *,
     intensity: Intensity | Literal["auto"] = "auto",
     voi_index: int = 0,
+    fit: Fit | None = None,
 ) -> GrayscaleImage:
     """One frame of a DICOM file as a reading workstation shows it, or in modality units.
 
@@ -93,6 +95,7 @@ def read_dicom(
         frame: index, from 0.
         intensity: see `dicom_rendering.choose_intensity` for auto.
         voi_index: which of several windows or VOI LUTs.
+        fit: see `read.read_grayscale`.
 
     Raises:
         UnreadableImageError: no DICOM, no picture, cut short, no decoder, a contradictory header.
@@ -104,6 +107,10 @@ def read_dicom(
         stored = decode_frame(header)
         if record.photometric_interpretation in COLOR:
             stored = luma(stored)
+        if fit is not None:
+            wanted = fit.shape(record.rows, record.columns)
+            pixels = render_resampled(stored, rendering, record.intensity, wanted)
+            return GrayscaleImage(pixels, None, record)
         pixels, padding = render(stored, rendering, record.intensity)
     return GrayscaleImage(pixels, padding, record)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +20,7 @@ Intensity = Literal["display", "modality"]
 """display: in [0, 1], as a reading workstation shows it. modality: HU, or what the file holds."""
 
 Values: TypeAlias = NDArray[np.float64]
-BLOCK_PIXELS = 32_768
+BLOCK_PIXELS = 65_536
 IDENTITY_FIELDS = ("patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
@@ -244,6 +245,18 @@ def padding_mask(stored: NDArray[Any], padding: tuple[int, int] | None) -> NDArr
     return mask if mask.any() else None
 
 
+def fill_padding(
+    pixels: NDArray[np.float32], padding: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Pixels (H, W), contiguous, padding filled with the smallest value outside it.
+
+    No padding value then passes for tissue.
+    """
+    if padding is not None and padding.any() and not padding.all():
+        pixels = np.where(padding, pixels[~padding].min(), pixels)
+    return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
 def luma(rgb: NDArray[Any]) -> Values:
     """Gray of colour pixels, (..., 3 or more) to (...): ITU-R BT.601, as Pillow weighs it.
 
@@ -266,35 +279,53 @@ def _map_values(
     stored: NDArray[Any], rendering: Rendering, intensity: Intensity
 ) -> NDArray[np.float32]:
     """Each pixel's value: looked up where the pixels outnumber the values they can have."""
-    low, high = rendering.stored_low, rendering.stored_high
-    if stored.dtype.kind not in "iu" or high - low >= stored.size or high - low > 0xFFFF:
+    if not is_tabular(stored, rendering):
         return _render_values(stored.astype(np.float64), rendering, intensity)
-    table = _render_values(np.arange(low, high + 1, dtype=np.float64), rendering, intensity)
-    return _look_up_blocks(table, stored, low)
+    pixels = np.empty(stored.shape, np.float32)
+    for _ in look_up_rows(stored, rendering, intensity, out=pixels):
+        pass
+    return pixels
 
 
-def _look_up_blocks(
-    table: NDArray[np.float32], stored: NDArray[Any], low: int
-) -> NDArray[np.float32]:
-    """Pixels from a table that starts at `low`, a few rows at a time: the index stays in cache.
+def is_tabular(stored: NDArray[Any], rendering: Rendering) -> bool:
+    """Whether these pixels are integers of up to 16 bits that outnumber their possible values."""
+    possible = rendering.stored_high - rendering.stored_low
+    return stored.dtype.kind in "iu" and possible < stored.size and possible <= 0xFFFF
 
-    Values beyond the table get its ends. The table is first spread over all values of the pixels'
-    type, negative ones counted from its end: wrapping an index costs less than clipping it.
+
+def look_up_rows(
+    stored: NDArray[Any],
+    rendering: Rendering,
+    intensity: Intensity,
+    out: NDArray[np.float32] | None = None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Display or modality values of tabular pixels, a few rows at a time: they stay in cache.
+
+    Values beyond the stored bits' range get its ends. The table is first spread over all values of
+    the pixels' type, negative ones counted from its end: wrapping an index costs less than
+    clipping it.
+
+    Yields:
+        The first row and the (R, W) values of each block: a part of `out`, (H, W), or else memory
+        that serves the next block as well.
     """
+    low, high = rendering.stored_low, rendering.stored_high
+    table = _render_values(np.arange(low, high + 1, dtype=np.float64), rendering, intensity)
     kind, size = stored.dtype.kind, stored.dtype.itemsize
     if size > 2:
-        stored = np.clip(stored, low, low + len(table) - 1)
+        stored = np.clip(stored, low, high)
         kind, size = "i" if low < 0 else "u", 2
     possible = np.arange(2 ** (8 * size), dtype=f"u{size}").view(f"{kind}{size}")
     spread = table.take(possible.astype(np.intp) - low, mode="clip")
-    pixels = np.empty(stored.shape, np.float32)
     rows = max(1, BLOCK_PIXELS // stored.shape[1])
     index = np.empty((rows, stored.shape[1]), np.intp)
+    reused = np.empty(index.shape, np.float32)
     for top in range(0, stored.shape[0], rows):
         block = stored[top : top + rows]
+        values = reused[: len(block)] if out is None else out[top : top + rows]
         np.copyto(index[: len(block)], block, casting="unsafe")
-        spread.take(index[: len(block)], out=pixels[top : top + rows], mode="wrap")
-    return pixels
+        spread.take(index[: len(block)], out=values, mode="wrap")
+        yield top, values
 
 
 def _render_values(

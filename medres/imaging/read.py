@@ -27,6 +27,7 @@ from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, digest_pixels
 from medres.imaging.limits import open_bounded
 from medres.imaging.refusal import told_alone
+from medres.imaging.resampling import Fit, resample_image
 
 Format = Literal["dicom", "nifti", "raster", "npz"]
 
@@ -42,6 +43,7 @@ def read_grayscale(
     *,
     intensity: Intensity | Literal["auto"] = "auto",
     voi_index: int = 0,
+    fit: Fit | None = None,
 ) -> GrayscaleImage:
     """One image as a reading workstation shows it, or in modality units.
 
@@ -51,9 +53,12 @@ def read_grayscale(
         intensity: display in [0, 1]; modality units; or auto: modality for CT, MR, PT, NM, NIfTI
             and float arrays, display for everything else.
         voi_index: which of several windows or VOI LUTs of a DICOM file.
+        fit: read the image at the size that this asks for, which costs less than reading and
+            resizing it. Padding is filled with the smallest value outside it; the record still
+            describes the image in the file.
 
     Returns:
-        Pixels (H, W) float32, finite, rows before columns, MONOCHROME2.
+        Pixels (H, W) float32, finite, rows before columns, MONOCHROME2; (h, w) with `fit`.
 
     Raises:
         UnreadableImageError: with its reason code, where there is no image to score.
@@ -63,19 +68,20 @@ def read_grayscale(
         case "dicom":
             from medres.imaging.dicom import read_dicom
 
-            return read_dicom(path, frame, intensity=intensity, voi_index=voi_index)
+            return read_dicom(path, frame, intensity=intensity, voi_index=voi_index, fit=fit)
         case "nifti":
             from medres.imaging.nifti import read_nifti
 
-            return read_nifti(path, member, frame, intensity=intensity)
+            found = read_nifti(path, member, frame, intensity=intensity)
         case "npz":
             from medres.imaging.arrays import read_array
 
-            return read_array(path, member, frame, intensity=intensity)
+            found = read_array(path, member, frame, intensity=intensity)
         case "raster":
             from medres.imaging.raster import read_raster
 
-            return read_raster(path, frame, intensity=intensity)
+            found = read_raster(path, frame, intensity=intensity)
+    return found if fit is None else resample_image(found, fit)
 
 
 @told_alone

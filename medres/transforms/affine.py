@@ -41,6 +41,15 @@ def image_affine(record: ImageRecord) -> NDArray[np.float64]:
     return affine
 
 
+def resize_affine(shape: tuple[int, ...], resized: tuple[int, ...]) -> NDArray[np.float64]:
+    """(4, 4): from a pixel's index in a resized image (h, w) to its index in the image (H, W)."""
+    affine = np.eye(4)
+    for axis, (old, new) in enumerate(zip(shape, resized, strict=True)):
+        scale = old / new
+        affine[axis, axis], affine[axis, 3] = scale, 0.5 * scale - 0.5
+    return affine
+
+
 def _nearest_rotation(directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """The orthogonal (2, 2) matrix nearest to two directions (polar decomposition)."""
     left, _, right = np.linalg.svd(directions)

@@ -34,7 +34,12 @@ IMAGE = CommonKeys.IMAGE.value
 def preprocessing_steps(preprocessing: Preprocessing) -> list[Transform]:
     """The deterministic steps: load, fit the geometry, normalise. Addresses in, (1, S, S) out."""
     return [
-        LoadGrayscaled(IMAGE, intensity=preprocessing.intensity),
+        LoadGrayscaled(
+            IMAGE,
+            intensity=preprocessing.intensity,
+            fit_size=preprocessing.size,
+            geometry=preprocessing.geometry,
+        ),
         *fitting_steps(preprocessing),
     ]
 

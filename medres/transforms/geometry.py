@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -14,16 +15,8 @@ from monai.utils.enums import CommonKeys, TraceKeys
 from torch import Tensor
 from torch.nn import functional
 
-Geometry = Literal["pad", "crop", "squash"]
-
-
-def resized_shape(height: int, width: int, size: int, geometry: Geometry) -> tuple[int, int]:
-    """Rows and columns after resizing, before padding or cropping to `size`."""
-    if geometry == "squash":
-        return size, size
-    fit = max if geometry == "pad" else min
-    scale = size / fit(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+from medres.imaging.resampling import Fit, Geometry
+from medres.transforms.affine import resize_affine
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
@@ -39,7 +32,7 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
 def fit_square(image: Tensor, size: int, geometry: Geometry, pad_value: float) -> Tensor:
     """Resize (1, H, W), then pad or crop about the centre to (1, size, size)."""
     height, width = image.shape[1:]
-    resized = resize(image, *resized_shape(height, width, size, geometry))
+    resized = resize(image, *Fit(size, geometry).shape(height, width))
     return _place(resized, size, pad_value)
 
 
@@ -119,7 +112,7 @@ class FitGeometryd(MapTransform, InvertibleTransform):
     def _undo(self, image: MetaTensor) -> MetaTensor:
         info = self.pop_transform(image)
         height, width = (int(n) for n in info[TraceKeys.EXTRA_INFO]["shape"])
-        rows, columns = resized_shape(height, width, self.size, self.geometry)
+        rows, columns = Fit(self.size, self.geometry).shape(height, width)
         top, left = _offsets(rows, columns, self.size)
         borders = (-left, left + columns - self.size, -top, top + rows - self.size)
         plain = functional.pad(image.as_tensor(), borders, value=self.pad_value)
@@ -131,12 +124,7 @@ class FitGeometryd(MapTransform, InvertibleTransform):
 
 def _index_affine(shape: tuple[int, ...], size: int, geometry: Geometry) -> Tensor:
     """(4, 4) float64: from a pixel's index in the square to its index in the image."""
-    affine = torch.eye(4, dtype=torch.float64)
-    resized = resized_shape(shape[0], shape[1], size, geometry)
-    for axis, (old, new, offset) in enumerate(
-        zip(shape, resized, _offsets(*resized, size), strict=True)
-    ):
-        scale = old / new
-        affine[axis, axis] = scale
-        affine[axis, 3] = (0.5 - offset) * scale - 0.5
-    return affine
+    resized = Fit(size, geometry).shape(shape[0], shape[1])
+    moved = np.eye(4)
+    moved[:2, 3] = [-offset for offset in _offsets(*resized, size)]
+    return torch.from_numpy(resize_affine(shape, resized) @ moved)

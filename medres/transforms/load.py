@@ -12,11 +12,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils.enums import CommonKeys, MetaKeys, SpaceKeys
-from numpy.typing import NDArray
 
-from medres.imaging.grayscale import GrayscaleImage
+from medres.imaging.grayscale import GrayscaleImage, fill_padding
 from medres.imaging.read import read_grayscale
-from medres.transforms.affine import image_affine
+from medres.imaging.resampling import Fit, Geometry
+from medres.transforms.affine import image_affine, resize_affine
 
 
 class LoadGrayscaled(MapTransform):
@@ -30,6 +30,11 @@ class LoadGrayscaled(MapTransform):
         intensity: display in [0, 1], modality units, or auto by modality.
         frame_key: key of the frame or slice index, where the item has one; frame 0 elsewhere.
         allow_missing_keys: pass by items without the key.
+        fit_size: read the image at the size that `FitGeometryd` with this size and the geometry
+            below would resize it to, which is several times faster than one after the other and
+            gives the same pixels to rounding. `FitGeometryd` then only pads or crops, and its
+            inverse ends at that size. None reads it at its own size.
+        geometry: with fit_size; see `FitGeometryd`.
 
     Returns:
         From `__call__`, the item with a `MetaTensor` whose affine holds the pixel spacing in mm
@@ -47,17 +52,20 @@ class LoadGrayscaled(MapTransform):
         intensity: Literal["auto", "display", "modality"] = "auto",
         frame_key: str = "frame",
         allow_missing_keys: bool = False,
+        fit_size: int | None = None,
+        geometry: Geometry = "pad",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.intensity = intensity
         self.frame_key = frame_key
+        self.fit = None if fit_size is None else Fit(fit_size, geometry)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read each image of an item."""
         item = dict(data)
         frame = int(item.get(self.frame_key, 0))
         for key in self.key_iterator(item):
-            image = read_grayscale(item[key], frame, intensity=self.intensity)
+            image = read_grayscale(item[key], frame, intensity=self.intensity, fit=self.fit)
             item[key] = as_meta_tensor(image, filename=str(item[key]))
         return item
 
@@ -66,7 +74,7 @@ def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:
     """One grayscale image as MONAI carries it.
 
     Args:
-        image: pixels (H, W); see `fill_padding`.
+        image: pixels (H, W); padding is filled with the smallest value outside it.
         filename: for the `filename_or_obj` of MONAI's metadata.
 
     Returns:
@@ -76,32 +84,23 @@ def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:
     meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
     meta["filename_or_obj"] = filename
     affine = torch.from_numpy(meta.pop(MetaKeys.AFFINE))
-    return MetaTensor(torch.from_numpy(fill_padding(image))[None], affine=affine, meta=meta)
-
-
-def fill_padding(image: GrayscaleImage) -> NDArray[np.float32]:
-    """Pixels (H, W), contiguous, padding filled with the smallest value outside it.
-
-    No padding value then passes for tissue.
-    """
-    pixels = image.pixels
-    if image.padding is not None and image.padding.any() and not image.padding.all():
-        pixels = np.where(image.padding, pixels[~image.padding].min(), pixels)
-    return np.ascontiguousarray(pixels, dtype=np.float32)
+    return MetaTensor(
+        torch.from_numpy(fill_padding(image.pixels, image.padding))[None], affine=affine, meta=meta
+    )
 
 
 def monai_metadata(image: GrayscaleImage) -> dict[str, Any]:
-    """What MONAI keeps beside the pixels (H, W) of one image.
+    """What MONAI keeps beside the pixels (H, W) of one image, read at its own size or another.
 
     Holds the affine (`medres.transforms.affine`), under `medres` the record as JSON text, and,
     where the file says how the image lies in the patient, the (4, 4) affine to RAS+ mm as
     `patient_affine`.
     """
-    affine = image_affine(image.record)
+    affine, shape = image_affine(image.record), (image.record.rows, image.record.columns)
     meta: dict[str, Any] = {
-        MetaKeys.AFFINE: affine,
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.array(image.pixels.shape),
+        MetaKeys.AFFINE: affine @ resize_affine(shape, image.pixels.shape),
+        MetaKeys.ORIGINAL_AFFINE: affine,
+        MetaKeys.SPATIAL_SHAPE: np.array(shape),
         MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's "no channel"
         MetaKeys.SPACE: SpaceKeys.RAS,
         # Text, since MONAI collates metadata: values differ in kind from image to image.

@@ -12,8 +12,9 @@ from monai.utils.enums import MetaKeys
 from numpy.typing import NDArray
 
 from medres.errors import ConfigError, RejectReason, UnreadableImageError
+from medres.imaging.grayscale import fill_padding
 from medres.imaging.read import read_grayscale, sniff_format, split_address
-from medres.transforms.load import fill_padding, monai_metadata
+from medres.transforms.load import monai_metadata
 
 Address: TypeAlias = str | PathLike[str]
 
@@ -109,11 +110,12 @@ class MedresReader(ImageReader):
                     f"is {image.pixels.shape} pixels, but the first file of the list is "
                     f"{images[0].pixels.shape}; channels of one image have one shape",
                 )
+        filled = [fill_padding(image.pixels, image.padding) for image in images]
         metadata = monai_metadata(images[0])
         if len(images) == 1:
-            return fill_padding(images[0]), metadata
+            return filled[0], metadata
         metadata[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
-        return np.stack([fill_padding(image) for image in images]), metadata
+        return np.stack(filled), metadata
 
 
 def _addresses(filename: Sequence[Address] | Address) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from medres.data.normalization import IntensityHistogram
 from medres.errors import ConfigError, ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.grayscale import GrayscaleImage, Intensity
 from medres.imaging.read import pixel_digest, read_grayscale
-from medres.transforms.geometry import Geometry, resize, resized_shape
+from medres.imaging.resampling import Fit, Geometry
+from medres.transforms.geometry import resize
 from medres.transforms.load import as_meta_tensor
 
 SHOWN = 5
@@ -134,7 +135,7 @@ def fit_histogram(
         image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
         tensor = as_meta_tensor(image).as_tensor()
         height, width = tensor.shape[1:]
-        shape = resized_shape(height, width, size, geometry)
+        shape = Fit(size, geometry).shape(height, width)
         padding = None
         if image.padding is not None and image.padding.any():
             share = torch.from_numpy(image.padding.astype(np.float32))[None]

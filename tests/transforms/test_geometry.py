@@ -5,14 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medres.transforms.geometry import FitGeometryd, fit_square, resize, resized_shape
-
-
-@pytest.mark.parametrize(
-    ("geometry", "expected"), [("pad", (32, 64)), ("crop", (64, 128)), ("squash", (64, 64))]
-)
-def test_resized_shape_keeps_the_aspect_ratio_unless_squashed(geometry, expected) -> None:
-    assert resized_shape(100, 200, 64, geometry) == expected
+from medres.transforms.geometry import FitGeometryd, fit_square, resize
 
 
 def test_pad_shows_all_of_the_image_between_black_bars() -> None:

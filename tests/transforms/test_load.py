@@ -18,6 +18,7 @@ from medres.data.normalization import IntensityStatistics
 from medres.errors import UnreadableImageError
 from medres.transforms.augmentation import Augmentation
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
+from medres.transforms.geometry import FitGeometryd
 from medres.transforms.load import LoadGrayscaled
 from medres.transforms.preprocessing import Preprocessing
 
@@ -55,6 +56,22 @@ def test_load_gives_rows_before_columns_with_spacing_and_record(tmp_path: Path) 
     assert np.allclose(image.numpy()[0], pixels / 255, atol=1e-7)
     assert json.loads(image.meta["medres"])["modality"] == "CR"
     assert image.meta["filename_or_obj"] == str(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("geometry", ["pad", "crop", "squash"])
+@pytest.mark.parametrize(("rows", "columns"), [(90, 70), (20, 41)])
+def test_load_at_the_fitted_size_equals_loading_and_fitting(
+    tmp_path: Path, geometry: str, rows: int, columns: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (rows, columns)).astype(np.uint8)
+    write_radiograph(tmp_path / "a.dcm", pixels, "MONOCHROME2")
+    item = {"image": str(tmp_path / "a.dcm")}
+    fit = FitGeometryd("image", 32, geometry)
+    apart = fit(LoadGrayscaled("image")(item))["image"]
+    at_once = fit(LoadGrayscaled("image", fit_size=32, geometry=geometry)(item))["image"]
+    assert (at_once - apart).abs().max() < 5e-6
+    assert torch.allclose(at_once.affine, apart.affine, atol=1e-12)
+    assert at_once.meta["spatial_shape"].tolist() == apart.meta["spatial_shape"].tolist()
 
 
 def test_load_takes_the_frame_of_the_item(tmp_path: Path) -> None:
