@@ -194,13 +194,24 @@ class EvaluationConfig:
     Args:
         unit: what one case is. Images combine to a study by their mean, studies to a patient by
             their maximum.
-        threshold_rule: how the threshold is chosen on validation.
-        sensitivity: asked for by the latter rule.
+        threshold_rule: how the threshold is chosen on validation; youden needs no other key.
+        sensitivity: to be reached by the rule sensitivity_at_least.
+        specificity: to be reached by the rule specificity_at_least.
+        target_by: whether the lower confidence bound of that rate is to reach it, or the observed
+            rate, which is hardly more than an even chance of reaching it elsewhere.
+        miss_cost: how many false alarms a missed finding is worth, for the rule cost.
+        prevalence: at which costs arise, for the rule cost; validation's own if not given.
     """
 
     unit: Literal["patient", "study", "image"] = "patient"
-    threshold_rule: Literal["youden", "sensitivity_at_least"] = "youden"
+    threshold_rule: Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"] = (
+        "youden"
+    )
     sensitivity: float = 0.9
+    specificity: float = 0.9
+    target_by: Literal["lower_bound", "observed"] = "lower_bound"
+    miss_cost: float = 10.0
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -443,6 +454,24 @@ def check_config(config: RunConfig) -> RunConfig:
             "evaluation.sensitivity",
             config.evaluation.sensitivity,
             0 < config.evaluation.sensitivity < 1,
+            "between 0 and 1",
+        ),
+        (
+            "evaluation.specificity",
+            config.evaluation.specificity,
+            0 < config.evaluation.specificity < 1,
+            "between 0 and 1",
+        ),
+        (
+            "evaluation.miss_cost",
+            config.evaluation.miss_cost,
+            0 < config.evaluation.miss_cost < float("inf"),
+            "a number above 0",
+        ),
+        (
+            "evaluation.prevalence",
+            config.evaluation.prevalence,
+            0 < (config.evaluation.prevalence or 0.5) < 1,
             "between 0 and 1",
         ),
     ]

@@ -41,15 +41,13 @@ def run(config: RunConfig) -> Path:
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     validation = run_folder.score_split(trained, data, "validation", config).combine(unit)
-    thresholds = validation.choose_thresholds(
-        findings, rule=config.evaluation.threshold_rule, sensitivity=config.evaluation.sensitivity
-    )
+    thresholds, without = validation.choose_thresholds(findings, config.evaluation)
     record = run_folder.save_model(config, data, trained, thresholds)
 
     test = run_folder.score_split(trained, data, "test", config).combine(unit)
     figures = test.evaluate(findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed)
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
-    evaluation["notes"] = [*evaluation["notes"], *figures["notes"]]
+    evaluation["notes"] = [*evaluation["notes"], *without, *figures["notes"]]
     page = write_evidence(evaluation, config.out / "report")
     print(format_summary(evaluation))
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")

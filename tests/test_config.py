@@ -58,6 +58,9 @@ def test_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
         (["--training.augmentation.noise", "-1"], "augmentation.noise: -1.0 is not accepted"),
         (["--training.cache_gib", "-1"], "training.cache_gib: -1.0 is not accepted"),
         (["--evaluation.sensitivity", "1"], "evaluation.sensitivity: 1.0 is not accepted"),
+        (["--evaluation.specificity", "0"], "evaluation.specificity: 0.0 is not accepted"),
+        (["--evaluation.miss_cost", "0"], "evaluation.miss_cost: 0.0 is not accepted; give a num"),
+        (["--evaluation.prevalence", "1"], "evaluation.prevalence: 1.0 is not accepted; give betw"),
     ],
 )
 def test_wrong_command_line_says_what_is_accepted(argv: list[str], message: str) -> None:

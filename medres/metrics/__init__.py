@@ -8,6 +8,8 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `intervals`: Wilson, Clopper-Pearson, normal, patient bootstrap
 - `ranking`: AUROC with DeLong's variance, average precision, ROC and precision-recall curves
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
+- `decision_measures`: F1, MCC, likelihood ratios and the like; PPV and NPV at another prevalence
+- `fixed_rate`: sensitivity at a specificity; `three_way`: decisions with an indeterminate band
 - `calibration`: Brier score, expected calibration error, reliability curve
 - `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients

@@ -6,8 +6,9 @@ the model, and never chosen again on the data that it is reported for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from medres.metrics.inputs import ArrayLike, as_columns, read_back
 from medres.metrics.intervals import clopper_pearson, wilson
 from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
 
-ThresholdRule = Literal["youden", "sensitivity_at_least"]
+ThresholdRule = Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"]
+TargetBy = Literal["lower_bound", "observed"]
 ProportionMethod = Literal["Wilson", "Clopper-Pearson"]
 
 
@@ -166,7 +168,11 @@ def choose_threshold(
     y_score: ArrayLike,
     *,
     rule: ThresholdRule = "youden",
-    target_sensitivity: float | None = None,
+    target: float | None = None,
+    target_by: TargetBy = "lower_bound",
+    miss_cost: float | None = None,
+    prevalence: float | None = None,
+    level: float = LEVEL,
     split: str = "validation",
 ) -> Threshold:
     """Choose a threshold from labelled scores: those of validation, never of the test set.
@@ -176,64 +182,167 @@ def choose_threshold(
     lowest score there is no neighbour, and the lowest score itself is taken. Where several are
     equally good, the lowest (most sensitive) is: a missed finding costs more than a false alarm.
 
+    By its lower bound, a rate reaches the target with confidence `level`: Clopper & Pearson's
+    one-sided limit does. Rates are monotone in the threshold, so that this holds for the threshold
+    that is picked too, although it was picked from the same rows: to overshoot, it must lie beyond
+    the true one, where the bound would have to exceed the target as well.
+
     Args:
         y_true: (N,) in {0, 1}; 1 = finding present.
         y_score: (N,) finite; higher = more suspicious.
         rule: "youden": the largest sensitivity + specificity − 1. "sensitivity_at_least": the
-            highest threshold at which the observed sensitivity reaches `target_sensitivity`.
-        target_sensitivity: in (0, 1], for "sensitivity_at_least" only.
+            highest threshold at which the sensitivity reaches `target`. "specificity_at_least": the
+            lowest at which the specificity does. "cost": the least expected cost.
+        target: in (0, 1], for the two fixed rates only.
+        target_by: whether the target is to be reached by the rate's lower confidence bound or
+            (hardly more than an even chance of holding elsewhere) by the observed rate.
+        miss_cost: of a missed finding, in false alarms, above 0; for "cost" only.
+        prevalence: at which costs arise, in (0, 1); None: that of these rows. For "cost" only.
+        level: confidence of the lower bound, one-sided, in (0, 1).
         split: where the scores come from, for `Threshold.rule`.
 
     Raises:
-        UndefinedMetricError: y_true holds one class only.
+        UndefinedMetricError: y_true holds one class only, or too few rows for the lower bound of
+            any threshold to reach the target; the message says how many it takes.
         MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; an unknown
-            rule, or a target that is missing, superfluous or outside (0, 1].
+            rule; a target, cost or prevalence that is missing, superfluous or out of range.
 
     References:
-        Youden, Cancer 3 (1950) 32-35.
+        Youden, Cancer 3 (1950) 32-35; cost: Metz, Semin Nucl Med 8 (1978) 283-298.
     """
-    _check_rule(rule, target_sensitivity)
+    _check_rule(rule, target, target_by, miss_cost, prevalence)
     label, score = as_columns(y_true, y_score)
     ranked = rank_scores(label, score)
     tp, fp = cumulative_counts(ranked)
-    m, n = tp[-1], fp[-1]
-    position = torch.arange(tp.numel(), device=tp.device)
-    if target_sensitivity is None:
+    m, n = read_back(label, score, tp[-1], fp[-1])
+    check_both_classes("a threshold", int(m), int(n))
+    last_called = _last_called(
+        tp, fp, m, n, rule=rule, target=target or 1, target_by=target_by, level=level,
+        cost=miss_cost or 1, prevalence=prevalence,
+    )  # fmt: skip
+    text = {
+        "youden": "Youden index",
+        "sensitivity_at_least": _target_text("sensitivity", target, target_by, level),
+        "specificity_at_least": _target_text("specificity", target, target_by, level),
+        "cost": _cost_text(miss_cost, prevalence),
+    }[rule]
+    value = _below(ranked.y_score, last_called)
+    return Threshold(float(value), f"{text} on {split}", label.numel())
+
+
+def _last_called(
+    tp: Tensor,
+    fp: Tensor,
+    m: float,
+    n: float,
+    *,
+    rule: ThresholdRule,
+    target: float,
+    target_by: TargetBy,
+    level: float,
+    cost: float,
+    prevalence: float | None,
+) -> Tensor:
+    """Position of the last row, by descending score, that the rule calls; −1 for none."""
+    if rule == "youden":
         # J m n, in integers: as a difference of two rates, equal thresholds would differ by 1e-17.
         gain = tp * n - fp * m
-        last_called = torch.where(gain == gain.max(), position, -1).max()
-        text = f"Youden index on {split}"
-    else:
-        # 1e-9 of a row: 0.95 × 20 is 19, whatever its last bit.
-        reached = tp >= target_sensitivity * m - 1e-9
-        first = torch.where(reached, position, tp.numel() - 1).min()
-        tie = (tp == tp[first]) & (fp == fp[first])
-        last_called = torch.where(tie, position, -1).max()
-        text = f"sensitivity of at least {target_sensitivity:g} on {split}"
-    value, m_rows, n_rows = read_back(label, score, _below(ranked.y_score, last_called), m, n)
-    check_both_classes("a threshold", int(m_rows), int(n_rows))
-    return Threshold(value, text, label.numel())
+        return _last(gain == gain.max())
+    if rule == "sensitivity_at_least":
+        needed = _needed("sensitivity", target, int(m), target_by, level)
+        first = torch.where(tp >= needed, _positions(tp), tp.numel() - 1).min()
+        return _last((tp == tp[first]) & (fp == fp[first]))
+    if rule == "specificity_at_least":
+        return _last(n - fp >= _needed("specificity", target, int(n), target_by, level))
+    odds = m / n if prevalence is None else prevalence / (1 - prevalence)
+    gain = cost * odds * n / m * tp - fp  # against calling none, in false alarms
+    best = gain.max().clamp(min=0) - 1e-9  # of a false alarm: odds are no exact numbers
+    return _last(gain >= best)
+
+
+def _positions(like: Tensor) -> Tensor:
+    return torch.arange(like.numel(), device=like.device)
+
+
+def _last(where: Tensor) -> Tensor:
+    """The last position where a condition holds, −1 if none."""
+    return torch.where(where, _positions(where), -1).max()
+
+
+def _needed(rate: str, target: float, total: int, target_by: TargetBy, level: float) -> float:
+    """How many of `total` rows must be right for the rate to reach its target."""
+    if target_by == "observed":
+        return target * total - 1e-9  # of a row: 0.95 × 20 is 19, whatever its last bit
+    from scipy.stats import binom  # late: half a second
+
+    # Clopper & Pearson's lower limit reaches the target where P(X ≥ k | target) ≤ 1 − level.
+    needed = int(binom.isf(1 - level, total, target)) + 1
+    if needed > total:
+        enough = math.ceil(math.log(1 - level) / math.log(target)) if target < 1 else None
+        rows = "positive" if rate == "sensitivity" else "negative"
+        remedy = (
+            f"it takes {enough} {rows} rows at the least" if enough else "no number of rows can"
+        )
+        raise UndefinedMetricError(
+            f"a threshold with a {rate} of at least {target:g} by its lower bound is undefined: "
+            f"{total} {rows} rows cannot show that, {remedy}; lower the target, or choose by the "
+            "observed rate"
+        )
+    return float(needed)
+
+
+def _target_text(rate: str, target: float | None, target_by: TargetBy, level: float) -> str:
+    by = f" by its lower {level:.0%} bound" if target_by == "lower_bound" else ""
+    return f"{rate} of at least {target or 1:g}{by}"
+
+
+def _cost_text(miss_cost: float | None, prevalence: float | None) -> str:
+    where = "" if prevalence is None else f" at prevalence {prevalence:g}"
+    return f"least cost, a miss counting as {miss_cost or 1:g} false alarms{where},"
 
 
 def _below(descending: Tensor, last_called: Tensor) -> Tensor:
-    """The value half-way between a score and the next lower one, safe against rounding."""
-    score = descending[last_called]
-    lower = descending[(last_called + 1).clamp(max=descending.numel() - 1)]
+    """The value half-way between a score and the next lower one, safe against rounding.
+
+    Where none is called (−1), the next number above the highest score.
+    """
+    above = torch.nextafter(descending[:1], torch.full_like(descending[:1], torch.inf))
+    padded = torch.cat([above, descending])
+    score = padded[last_called + 1]
+    lower = padded[(last_called + 2).clamp(max=descending.numel())]
     middle = lower + (score - lower) / 2
-    return torch.where(middle > lower, middle, score)
+    middle = torch.where(middle > lower, middle, score)
+    return torch.where(last_called < 0, score, middle)
 
 
-def _check_rule(rule: str, target_sensitivity: float | None) -> None:
-    if rule not in ("youden", "sensitivity_at_least"):
+def _check_rule(
+    rule: str,
+    target: float | None,
+    target_by: str,
+    miss_cost: float | None,
+    prevalence: float | None,
+) -> None:
+    if rule not in get_args(ThresholdRule):
+        rules = ", ".join(get_args(ThresholdRule))
+        raise MetricInputError(f"threshold rule {rule!r} is unknown; choose one of {rules}")
+    if target_by not in get_args(TargetBy):
+        raise MetricInputError(f"target_by {target_by!r}; choose 'lower_bound' or 'observed'")
+    if rule.endswith("at_least"):
+        if not 0 < (target or 0.0) <= 1:
+            raise MetricInputError(
+                f"rule {rule!r} got target={target}; give a share above 0 and up to 1, such as 0.95"
+            )
+    elif target is not None:
         raise MetricInputError(
-            f"threshold rule {rule!r} is unknown; choose 'youden' or 'sensitivity_at_least'"
+            f"a target belongs to the rules with a fixed rate; the rule {rule!r} has none"
         )
-    if rule == "youden" and target_sensitivity is not None:
-        raise MetricInputError(
-            "target_sensitivity belongs to rule='sensitivity_at_least'; the Youden index has none"
-        )
-    if rule == "sensitivity_at_least" and not 0 < (target_sensitivity or 0.0) <= 1:
-        raise MetricInputError(
-            f"rule 'sensitivity_at_least' got target_sensitivity={target_sensitivity}; "
-            "give a share above 0 and up to 1, such as 0.95"
-        )
+    if rule == "cost":
+        if not 0 < (miss_cost or 0.0) < math.inf:
+            raise MetricInputError(
+                f"rule 'cost' got miss_cost={miss_cost}; give how many false alarms a missed "
+                "finding is worth, above 0, such as 10"
+            )
+        if prevalence is not None and not 0 < prevalence < 1:
+            raise MetricInputError(f"prevalence {prevalence}; give a share between 0 and 1")
+    elif miss_cost is not None or prevalence is not None:
+        raise MetricInputError(f"miss_cost and prevalence belong to rule 'cost', not to {rule!r}")

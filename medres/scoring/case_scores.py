@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from medres.config import EvaluationConfig
 from medres.data.manifest import Manifest, ManifestRow
 from medres.errors import UndefinedMetricError
 from medres.files import write_text
@@ -96,26 +97,34 @@ class CaseScores:
     counts: Mapping[str, int | None]
 
     def choose_thresholds(
-        self,
-        findings: Sequence[str],
-        *,
-        rule: Literal["youden", "sensitivity_at_least"],
-        sensitivity: float,
-    ) -> dict[str, Threshold]:
-        """A threshold a finding, chosen on these cases; a finding with one class gets none."""
-        thresholds = {}
+        self, findings: Sequence[str], asked: EvaluationConfig
+    ) -> tuple[dict[str, Threshold], list[str]]:
+        """A threshold a finding, chosen on these cases by the rule that is asked for.
+
+        Returns:
+            The thresholds, and a sentence for each finding that gets none.
+        """
+        targets = {
+            "sensitivity_at_least": asked.sensitivity,
+            "specificity_at_least": asked.specificity,
+        }
+        of_cost = asked.threshold_rule == "cost"
+        thresholds, without = {}, []
         for index, name in enumerate(findings):
             known = ~self.y_true[:, index].isnan()
             try:
                 thresholds[name] = choose_threshold(
                     self.y_true[known, index],
                     self.y_score[known, index],
-                    rule=rule,
-                    target_sensitivity=None if rule == "youden" else sensitivity,
+                    rule=asked.threshold_rule,
+                    target=targets.get(asked.threshold_rule),
+                    target_by=asked.target_by,
+                    miss_cost=asked.miss_cost if of_cost else None,
+                    prevalence=asked.prevalence if of_cost else None,
                 )
-            except UndefinedMetricError:
-                continue
-        return thresholds
+            except UndefinedMetricError as error:
+                without.append(f"{name}: no threshold was locked: {error}.")
+        return thresholds, without
 
     def evaluate(
         self,

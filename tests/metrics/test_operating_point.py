@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.intervals import clopper_pearson
 from medres.metrics.operating_point import (
     Confusion,
     Threshold,
@@ -105,7 +106,9 @@ def test_no_threshold_has_a_larger_youden_index(rows):
 @given(cases, st.floats(0.01, 1))
 def test_sensitivity_at_least_is_reached_by_the_highest_threshold(rows, target: float):
     y, s = zip(*rows, strict=True)
-    threshold = choose_threshold(y, s, rule="sensitivity_at_least", target_sensitivity=target)
+    threshold = choose_threshold(
+        y, s, rule="sensitivity_at_least", target=target, target_by="observed"
+    )
     assert sensitivity(confusion(y, s, threshold.value)).value >= target - 1e-9
     for stricter in {value for value in s if value > threshold.value}:
         laxer = min(value for value in s if value >= threshold.value)
@@ -113,18 +116,115 @@ def test_sensitivity_at_least_is_reached_by_the_highest_threshold(rows, target: 
             assert sensitivity(confusion(y, s, stricter)).value < target
 
 
+@given(cases, st.floats(0.01, 1))
+def test_specificity_at_least_is_reached_by_the_lowest_threshold(rows, target: float):
+    y, s = zip(*rows, strict=True)
+    threshold = choose_threshold(
+        y, s, rule="specificity_at_least", target=target, target_by="observed"
+    )
+    assert specificity(confusion(y, s, threshold.value)).value >= target - 1e-9
+    for laxer in {value for value in s if value < threshold.value}:
+        assert specificity(confusion(y, s, laxer)).value < target
+
+
+@given(cases, st.floats(0.05, 20), st.none() | st.floats(0.05, 0.95))
+def test_no_threshold_costs_less(rows, miss_cost: float, prevalence: float | None):
+    y, s = (np.array(column) for column in zip(*rows, strict=True))
+
+    def cost(threshold: float) -> float:
+        counts = confusion(y, s, threshold)
+        share = y.mean() if prevalence is None else prevalence
+        missed, alarms = 1 - sensitivity(counts).value, 1 - specificity(counts).value
+        return miss_cost * share * missed + (1 - share) * alarms
+
+    chosen = choose_threshold(y, s, rule="cost", miss_cost=miss_cost, prevalence=prevalence)
+    least = min(cost(t) for t in [*s, np.inf])
+    assert cost(chosen.value) == pytest.approx(least, abs=1e-9)
+
+
+def test_lower_bound_reaches_the_target_with_the_fewest_calls():
+    scores = [*range(100, 60, -1), *range(60)]
+    threshold = choose_threshold(
+        [1] * 40 + [0] * 60, scores, rule="sensitivity_at_least", target=0.85
+    )
+    # 38 of 40: one-sided lower 95 % bound .8517; 37 of 40: .8161 (binomial tables)
+    assert threshold.value == 62.5
+    assert threshold.rule == "sensitivity of at least 0.85 by its lower 95% bound on validation"
+    mirrored = choose_threshold(
+        [0] * 40 + [1] * 60, [-s for s in scores], rule="specificity_at_least", target=0.85
+    )
+    assert mirrored.value == -62.5
+    assert mirrored.rule == "specificity of at least 0.85 by its lower 95% bound on validation"
+
+
+@given(st.integers(1, 200), st.floats(0.05, 0.99), st.floats(0.6, 0.99))
+def test_lower_bound_is_clopper_and_pearsons(total: int, target: float, level: float):
+    def bound(k: int) -> float:
+        return clopper_pearson(k, total, 2 * level - 1).low
+
+    scores, y = [*range(total + 1)][::-1], [1] * total + [0]
+    try:
+        chosen = choose_threshold(
+            y, scores, rule="sensitivity_at_least", target=target, level=level
+        )
+    except UndefinedMetricError:
+        assert bound(total) < target + 1e-9
+        return
+    enough = confusion(y, scores, chosen.value).tp
+    assert bound(enough) >= target - 1e-9
+    assert bound(enough - 1) <= target + 1e-9
+
+
+def test_too_few_rows_for_the_lower_bound_say_how_many_it_takes():
+    with pytest.raises(
+        UndefinedMetricError,
+        match="28 positive rows cannot show that, it takes 29 positive rows at the least; lower",
+    ):
+        choose_threshold(
+            [1] * 28 + [0], [*range(29)][::-1], rule="sensitivity_at_least", target=0.9
+        )
+    with pytest.raises(UndefinedMetricError, match="2 negative rows cannot show that, no number"):
+        choose_threshold([1, 0, 0], [3, 2, 1], rule="specificity_at_least", target=1.0)
+
+
+def test_specificity_may_ask_to_call_none():
+    y, s = [0, 1, 0], [0.9, 0.5, 0.1]
+    threshold = choose_threshold(
+        y, s, rule="specificity_at_least", target=0.9, target_by="observed"
+    )
+    assert confusion(y, s, threshold.value) == Confusion(0, 0, 2, 1)
+    costly = choose_threshold(y, s, rule="cost", miss_cost=0.5)
+    assert confusion(y, s, costly.value) == Confusion(0, 0, 2, 1)
+    assert costly.rule == "least cost, a miss counting as 0.5 false alarms, on validation"
+
+
+def test_cost_shifts_with_prevalence():
+    y, s = [0, 0, 1, 0, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    rare = choose_threshold(y, s, rule="cost", miss_cost=2, prevalence=0.1)
+    frequent = choose_threshold(y, s, rule="cost", miss_cost=2, prevalence=0.9)
+    assert (rare.value, frequent.value) == (pytest.approx(0.45), pytest.approx(0.25))
+    assert rare.rule.endswith("a miss counting as 2 false alarms at prevalence 0.1, on validation")
+
+
 def test_sensitivity_at_least_does_not_run_on_into_negatives_below():
     threshold = choose_threshold(
-        [1, 1, 0, 0], [0.9, 0.8, 0.4, 0.2], rule="sensitivity_at_least", target_sensitivity=0.95
+        [1, 1, 0, 0],
+        [0.9, 0.8, 0.4, 0.2],
+        rule="sensitivity_at_least",
+        target=0.95,
+        target_by="observed",
     )
     assert threshold.value == pytest.approx(0.6)
     assert threshold.rule == "sensitivity of at least 0.95 on validation"
 
 
 def test_sensitivity_of_19_in_20_satisfies_95_percent():
-    scores = [*range(20), 0]
     threshold = choose_threshold(
-        [1] * 20 + [0], scores, rule="sensitivity_at_least", target_sensitivity=0.95
+        [1] * 20 + [0],
+        [*range(20), 0],
+        rule="sensitivity_at_least",
+        target=0.95,
+        target_by="observed",
     )
     assert threshold.value == 0.5
 
@@ -134,13 +234,22 @@ def test_threshold_of_one_class_is_undefined():
         choose_threshold([1, 1], [0.1, 0.2])
 
 
-def test_unknown_rules_and_misplaced_targets_are_refused():
-    with pytest.raises(MetricInputError, match="threshold rule 'best' is unknown"):
-        choose_threshold([0, 1], [0.1, 0.2], rule="best")
-    with pytest.raises(MetricInputError, match="target_sensitivity belongs to"):
-        choose_threshold([0, 1], [0.1, 0.2], target_sensitivity=0.9)
-    for target in (None, 0.0, 1.1):
-        with pytest.raises(MetricInputError, match="give a share above 0 and up to 1"):
-            choose_threshold(
-                [0, 1], [0.1, 0.2], rule="sensitivity_at_least", target_sensitivity=target
-            )
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"rule": "best"},
+            "threshold rule 'best' is unknown; choose one of youden, sens",
+        ),
+        ({"target": 0.9}, "a target belongs to the rules with a fixed rate; the rule 'y"),
+        ({"rule": "sensitivity_at_least"}, "got target=None; give a share above 0 and up to 1"),
+        ({"rule": "specificity_at_least", "target": 1.1}, "got target=1.1; give a share above 0"),
+        ({"target_by": "hope"}, "target_by 'hope'; choose 'lower_bound' or 'observed'"),
+        ({"rule": "cost"}, "rule 'cost' got miss_cost=None; give how many false alarms"),
+        ({"rule": "cost", "miss_cost": 2, "prevalence": 1}, "prevalence 1; give a share between"),
+        ({"miss_cost": 2}, "miss_cost and prevalence belong to rule 'cost', not to 'youden'"),
+    ],
+)
+def test_unknown_rules_and_misplaced_targets_are_refused(options, message: str):
+    with pytest.raises(MetricInputError, match=message):
+        choose_threshold([0, 1], [0.1, 0.2], **options)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medres.config import EvaluationConfig
 from medres.data.labels import LabelSchema
 from medres.data.manifest import Manifest, ManifestRow
 from medres.metrics.operating_point import Threshold
@@ -54,16 +55,33 @@ def test_image_as_unit_keeps_every_row() -> None:
 
 
 def test_threshold_is_chosen_on_cases_with_a_label() -> None:
-    thresholds = IMAGES.combine("patient").choose_thresholds(
-        ["opacity"], rule="youden", sensitivity=0.9
+    thresholds, without = IMAGES.combine("patient").choose_thresholds(
+        ["opacity"], EvaluationConfig()
     )
     assert thresholds["opacity"] == Threshold(pytest.approx(0.4), "Youden index on validation", 2)
+    assert without == []
 
 
-def test_finding_with_one_class_gets_no_threshold() -> None:
+def test_every_rule_of_the_configuration_reaches_the_threshold() -> None:
+    rows = [(row(f"i{k}", f"P{k}", f"s{k}", float(k >= 30)), k / 60) for k in range(60)]
+    cases = scores(*rows).combine("patient")
+    rules = {
+        "sensitivity_at_least": "sensitivity of at least 0.9 by its lower 95% bound on validation",
+        "specificity_at_least": "specificity of at least 0.9 by its lower 95% bound on validation",
+        "cost": "least cost, a miss counting as 10 false alarms, on validation",
+    }
+    for rule, words in rules.items():
+        asked = EvaluationConfig(threshold_rule=rule)
+        assert cases.choose_thresholds(["opacity"], asked)[0]["opacity"].rule == words
+
+
+def test_finding_with_one_class_gets_no_threshold_and_the_reason() -> None:
     one_class = scores((row("a", "A", "s", 0.0), 0.2), (row("b", "B", "t", 0.0), 0.3))
     cases = one_class.combine("patient")
-    assert cases.choose_thresholds(["opacity"], rule="youden", sensitivity=0.9) == {}
+    thresholds, without = cases.choose_thresholds(["opacity"], EvaluationConfig())
+    assert thresholds == {}
+    (reason,) = without
+    assert reason.startswith("opacity: no threshold was locked: a threshold is undefined: none of")
 
 
 def test_evaluation_counts_patients_studies_images_and_missing_labels() -> None:

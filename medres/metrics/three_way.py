@@ -1,0 +1,210 @@
+"""Decisions with an indeterminate band: positive, negative, or left to a person.
+
+Indeterminate rows are counted, and rates are given with them counted each way; a rate over the
+decided rows alone would improve with every hard case that is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medres.errors import MetricInputError
+from medres.metrics.estimate import LEVEL, Figure, UndefinedEstimate
+from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.intervals import wilson
+from medres.metrics.operating_point import (
+    Confusion,
+    TargetBy,
+    Threshold,
+    ThresholdRule,
+    choose_threshold,
+)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Scores that are left undecided: lower ≤ score < upper.
+
+    Attributes:
+        lower: below it a row is called negative.
+        upper: from it on a row is called positive.
+    """
+
+    lower: Threshold
+    upper: Threshold
+
+    def as_json(self) -> dict[str, object]:
+        """The band as `evaluation.json` holds it."""
+        return {"lower": self.lower.as_json(), "upper": self.upper.as_json()}
+
+
+@dataclass(frozen=True)
+class ThreeWayCounts:
+    """Six counts with a band.
+
+    Attributes:
+        tp: positives called positive.
+        fp: negatives called positive.
+        tn: negatives called negative.
+        fn: positives called negative.
+        undecided_positive: positives in the band.
+        undecided_negative: negatives in the band.
+    """
+
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+    undecided_positive: int
+    undecided_negative: int
+
+    @property
+    def counted_positive(self) -> Confusion:
+        """The four counts with the band called positive: a person will look at it."""
+        return Confusion(
+            self.tp + self.undecided_positive, self.fp + self.undecided_negative, self.tn, self.fn
+        )
+
+    @property
+    def counted_negative(self) -> Confusion:
+        """The four counts with the band called negative: nobody looks at it."""
+        return Confusion(
+            self.tp, self.fp, self.tn + self.undecided_negative, self.fn + self.undecided_positive
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The counts as `evaluation.json` holds them."""
+        return {
+            "tp": self.tp,
+            "fp": self.fp,
+            "tn": self.tn,
+            "fn": self.fn,
+            "undecided_positive": self.undecided_positive,
+            "undecided_negative": self.undecided_negative,
+        }
+
+
+def three_way_counts(
+    y_true: ArrayLike, y_score: ArrayLike, lower: float, upper: float
+) -> ThreeWayCounts:
+    """Count decisions with a band.
+
+    Args:
+        y_true: (N,) in {0, 1}; 1 = finding present.
+        y_score: (N,) finite; higher = more suspicious.
+        lower: on the scale of the scores.
+        upper: likewise, not below `lower`.
+
+    Raises:
+        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; upper below
+            lower.
+    """
+    check_band(lower, upper)
+    label, score = as_columns(y_true, y_score)
+    positive, negative = label, 1 - label
+    above, below = (score >= upper).to(label.dtype), (score < lower).to(label.dtype)
+    between = 1 - above - below
+    calls = (
+        above * positive,
+        above * negative,
+        below * negative,
+        below * positive,
+        between * positive,
+        between * negative,
+    )
+    counts = read_back(label, score, *(call.sum() for call in calls))
+    return ThreeWayCounts(*(int(count) for count in counts))
+
+
+def check_band(lower: float, upper: float) -> None:
+    """Raise unless lower ≤ upper.
+
+    Raises:
+        MetricInputError: upper below lower, or either is NaN.
+    """
+    if not lower <= upper:
+        raise MetricInputError(
+            f"a band from {lower} to {upper}; give its lower end first, then the upper"
+        )
+
+
+def three_way_figures(
+    counts: ThreeWayCounts, *, level: float = LEVEL, units: str = "rows"
+) -> dict[str, Figure]:
+    """Share of undecided rows, and every rate with them counted each way; Wilson's intervals.
+
+    Args:
+        counts: with the band.
+        level: confidence level in (0, 1).
+        units: what a row is, in the plural, for reasons.
+
+    Returns:
+        undecided, and the share of positives and of negatives that are; sensitivity and
+        specificity with the band called positive and called negative (the smaller of each is its
+        worst case); ppv and npv of the rows that are decided, which the band does not touch.
+    """
+    m, n = (
+        counts.tp + counts.fn + counts.undecided_positive,
+        counts.fp + counts.tn + counts.undecided_negative,
+    )
+    up, down = counts.counted_positive, counts.counted_negative
+    undecided = counts.undecided_positive + counts.undecided_negative
+    shares = {
+        "undecided": (undecided, m + n, "no labelled {unit}"),
+        "undecided_of_positives": (counts.undecided_positive, m, "no positive {unit}"),
+        "undecided_of_negatives": (counts.undecided_negative, n, "no negative {unit}"),
+        "sensitivity_counted_positive": (up.tp, m, "no positive {unit}"),
+        "sensitivity_counted_negative": (down.tp, m, "no positive {unit}"),
+        "specificity_counted_positive": (up.tn, n, "no negative {unit}"),
+        "specificity_counted_negative": (down.tn, n, "no negative {unit}"),
+        "ppv": (counts.tp, counts.tp + counts.fp, "no {unit} called positive"),
+        "npv": (counts.tn, counts.tn + counts.fn, "no {unit} called negative"),
+    }
+    return {
+        name: wilson(successes, total, level)
+        if total
+        else UndefinedEstimate(reason.format(unit=units), level, "Wilson")
+        for name, (successes, total, reason) in shares.items()
+    }
+
+
+def choose_band(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    sensitivity: float,
+    specificity: float,
+    target_by: TargetBy = "lower_bound",
+    level: float = LEVEL,
+    split: str = "validation",
+) -> Band:
+    """The narrowest band below which few positives fall and above which few negatives do.
+
+    Its lower end is the highest threshold with at least `sensitivity`, its upper end the lowest
+    with at least `specificity`; where one threshold has both, the band is empty and the lower end,
+    the more sensitive, is its place.
+
+    Args:
+        y_true: (N,) in {0, 1}; 1 = finding present.
+        y_score: (N,) finite; higher = more suspicious.
+        sensitivity: of "not called negative", in (0, 1].
+        specificity: of "not called positive", in (0, 1].
+        target_by: as in `choose_threshold`.
+        level: confidence of the lower bounds, in (0, 1).
+        split: where the scores come from, for the record.
+
+    Raises:
+        UndefinedMetricError: one class only, or too few rows for a lower bound.
+        MetricInputError: as in `choose_threshold`.
+    """
+    fixed: tuple[tuple[ThresholdRule, float], ...] = (
+        ("sensitivity_at_least", sensitivity),
+        ("specificity_at_least", specificity),
+    )
+    lower, upper = (
+        choose_threshold(
+            y_true, y_score, rule=rule, target=target, target_by=target_by, level=level, split=split
+        )
+        for rule, target in fixed
+    )
+    return Band(lower, upper if upper.value >= lower.value else lower)
