@@ -42,7 +42,7 @@ def announce(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> 
     print(
         f"ResNet-{config.model.depth}, stem {config.model.stem}, {initial.weights.description}, "
         f"preset {initial.resolved.preset}: {counts['images']} images of {counts['patients']} "
-        f"patients, {initial.steps_per_epoch} batches of {initial.resolved.batch_size}",
+        f"patients, {initial.steps_per_epoch} steps of {initial.step_images} images",
         file=sys.stderr,
     )
     print(initial.augmentation, file=sys.stderr)

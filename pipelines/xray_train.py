@@ -4,6 +4,7 @@
     medres prepare FOLDER --labels TABLE.csv --out manifest.csv
     medres train --data.manifest manifest.csv --out runs/mine          # your own
     medres train --config pipelines/configs/kermany.yaml --data.manifest manifest.csv
+    torchrun --nproc-per-node 2 -m pipelines.xray_train --data.manifest manifest.csv --out runs/two
 
 Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take;
 `report/evaluation.html` and `.json`; `predictions/`; `manifest.csv` with its split; `config.yaml`;
@@ -16,28 +17,46 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medres.config import RunConfig, parse_config
 from pipelines.shell import exit_status
+
+if TYPE_CHECKING:
+    from medres.training.fine_tuning import FineTuned
+    from medres.training.training_data import TrainingData
 
 PROGRAM = "medres train"
 SAMPLE_CONFIG = Path(__file__).parent / "configs" / "sample.yaml"
 
 
 def run(config: RunConfig) -> Path:
-    """Train, judge and write everything; returns the path of the HTML report."""
-    from medres.reports.evidence import write_evidence
-    from medres.reports.summary import format_summary
+    """Train, judge and write everything; returns the path of the HTML report.
+
+    Of several processes all train, and the first does the rest.
+    """
+    from medres.training.distributed import is_first, process_group
     from medres.training.fine_tuning import fine_tune, initialise
     from medres.training.training_data import prepare_training_data
     from pipelines import run_folder
     from pipelines.progress import follow
 
-    data = prepare_training_data(config, follow=follow)
-    initial = initialise(config, data)
-    run_folder.announce(config, data, initial)
-    run_folder.record_inputs(config, data)
-    trained = fine_tune(config, data, initial)
+    with process_group():
+        first = is_first()
+        data = prepare_training_data(config, follow=follow)
+        initial = initialise(config, data)
+        if first:
+            run_folder.announce(config, data, initial)
+            run_folder.record_inputs(config, data)
+        trained = fine_tune(config, data, initial)
+    return judge(config, data, trained) if first else config.out
+
+
+def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Path:
+    """Choose thresholds on validation, judge on the test split, and write model and report."""
+    from medres.reports.evidence import write_evidence
+    from medres.reports.summary import format_summary
+    from pipelines import run_folder
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     validation = run_folder.score_split(trained, data, "validation", config).combine(unit)
@@ -57,11 +76,15 @@ def run(config: RunConfig) -> Path:
 def train(arguments: Sequence[str], program: str, description: str) -> None:
     """Parse a command line, make the sample data if it is theirs to train on, and run."""
     config = parse_config(arguments, prog=program, description=description)
-    if config.data.manifest is not None:
-        from pipelines.sample import make_sample_manifest
 
-        make_sample_manifest(config.data.manifest)
-    run(config)
+    from medres.training.distributed import first_before_others, process_group
+    from pipelines.sample import make_sample_manifest
+
+    with process_group():
+        if config.data.manifest is not None:
+            with first_before_others():
+                make_sample_manifest(config.data.manifest)
+        run(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -74,6 +74,16 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
+@contextmanager
+def first_before_others() -> Iterator[None]:
+    """Let the first process do something, and the others find it done."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a tensor over the processes; the tensor itself in a single one."""
     if world_size() == 1:

@@ -56,6 +56,7 @@ class FineTuned:
         result: its epochs.
         device: where it computes.
         precision: of the forward pass.
+        step_images: images an optimizer step: all batches and processes that share it.
         notes: what a reader of the results has to know.
     """
 
@@ -67,6 +68,7 @@ class FineTuned:
     result: TrainingResult
     device: torch.device
     precision: ComputePrecision
+    step_images: int
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -77,6 +79,7 @@ class FineTuned:
             "preset": self.resolved.preset,
             "batch_norm": self.resolved.batch_norm,
             "batch_size": self.resolved.batch_size,
+            "step_images": self.step_images,
             "precision": self.precision,
             "augmentation": self.augmentation.as_json(),
             "device": describe_device(self.device),
@@ -95,15 +98,21 @@ class InitialNetwork:
         network: with its initial weights.
         weights: what they are.
         resolved: what the preset, batch size and batch-norm policy come to with them.
-        steps_per_epoch: optimizer steps, each of `accumulate` whole batches of every process.
+        step_images: images an optimizer step: `accumulate` whole batches of every process.
+        steps_per_epoch: whole steps of the training images.
         augmentation: of the training images, by their modality.
+        device: where it will compute.
+        precision: of the forward pass there.
     """
 
     network: GrayscaleResNet
     weights: WeightsRecord
     resolved: ResolvedPreset
+    step_images: int
     steps_per_epoch: int
     augmentation: ResolvedAugmentation
+    device: torch.device
+    precision: ComputePrecision
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -116,9 +125,12 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
     """Build the network, give it its weights, and let the preset meet them. Writes nothing.
 
     Raises:
-        ConfigError: too few training images for one batch.
+        ConfigError: too few training images for one batch, a device that is not there, or a
+            precision that it has not.
         WeightsError: the initial weights cannot be had or do not fit.
     """
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.training.precision, device)
     set_determinism(seed=config.seed)
     network = GrayscaleResNet(
         depth=config.model.depth,
@@ -132,26 +144,33 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
         batch_size=config.training.batch_size,
         batch_norm=config.model.batch_norm,
     )
-    steps = _steps_per_epoch(
-        len(data.manifest.split("train")), resolved.batch_size, config.training.accumulate
-    )
+    images = len(data.manifest.split("train"))
+    step_images = _step_images(images, resolved.batch_size, config.training.accumulate)
     check_shares(len(data.manifest.split("validation")), "validation")
-    augmentation = resolve_augmentation(config.training.augmentation, data.survey.modalities)
-    return InitialNetwork(network, weights, resolved, steps, augmentation)
+    return InitialNetwork(
+        network=network,
+        weights=weights,
+        resolved=resolved,
+        step_images=step_images,
+        steps_per_epoch=images // step_images,
+        augmentation=resolve_augmentation(config.training.augmentation, data.survey.modalities),
+        device=device,
+        precision=precision,
+    )
 
 
-def _steps_per_epoch(images: int, batch_size: int, accumulate: int) -> int:
-    """Optimizer steps that the training images suffice for."""
+def _step_images(images: int, batch_size: int, accumulate: int) -> int:
+    """Images of an optimizer step; refused where the training images do not suffice for one."""
     parts = [f"training.batch_size {batch_size}"]
     parts += [f"training.accumulate {accumulate}"] if accumulate > 1 else []
     parts += [f"{world_size()} processes"] if world_size() > 1 else []
-    needed = batch_size * accumulate * world_size()
-    if images < needed:
+    step_images = batch_size * accumulate * world_size()
+    if images < step_images:
         raise ConfigError(
-            f"{' x '.join(parts)}: {needed} is more than the {images} training images; give a "
-            "smaller batch or more images"
+            f"{' x '.join(parts)}: {step_images} is more than the {images} training images; give "
+            "a smaller batch or more images"
         )
-    return images // needed
+    return step_images
 
 
 def fine_tune(
@@ -166,18 +185,16 @@ def fine_tune(
         show: whether to show progress.
 
     Raises:
-        ConfigError: a device that is not there, or a run folder with another configuration.
+        ConfigError: a run folder with another configuration.
     """
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.training.precision, device)
     network, weights = initial.network, initial.weights
     schedule = _build_schedule(config, initial)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
         *_build_loaders(config, data, initial, show=show),
-        _build_plan(config, data, initial, schedule, precision),
+        _build_plan(config, data, initial, schedule),
         config.out,
-        device=device,
+        device=initial.device,
         show=show,
     )
     result = run.run()
@@ -188,8 +205,9 @@ def fine_tune(
         resolved=initial.resolved,
         augmentation=initial.augmentation,
         result=result,
-        device=device,
-        precision=precision,
+        device=initial.device,
+        precision=initial.precision,
+        step_images=initial.step_images,
         notes=initial.notes,
     )
 
@@ -230,13 +248,12 @@ def _build_loaders(
         cache=cache,
         progress=progress,
     )
-    batch_size = initial.resolved.batch_size
     share: dict[str, int] = {"rank": rank(), "processes": world_size()}
-    images = initial.steps_per_epoch * training.accumulate * batch_size * world_size()
-    sampler = EpochSampler(len(train), config.seed, count=images, **share)
+    whole_steps = initial.steps_per_epoch * initial.step_images
+    sampler = EpochSampler(len(train), config.seed, count=whole_steps, **share)
     shown = ShareSampler(len(validation), **share)
     return (
-        build_loader(train, batch_size, sampler=sampler, workers=training.workers),
+        build_loader(train, initial.resolved.batch_size, sampler=sampler, workers=training.workers),
         build_loader(validation, FORWARD_BATCH, sampler=shown, workers=training.workers),
     )
 
@@ -246,7 +263,6 @@ def _build_plan(
     data: TrainingData,
     initial: InitialNetwork,
     schedule: Schedule,
-    precision: ComputePrecision,
 ) -> TrainingPlan:
     training, schema = config.training, data.manifest.schema
     targets = [training_targets(row, config.data.uncertain) for row in data.manifest.split("train")]
@@ -275,13 +291,13 @@ def _build_plan(
         ema_decay=training.ema_decay,
         select_by=training.select_by,
         patience=training.patience,
-        precision=precision,
+        precision=initial.precision,
         compile=training.compile,
         checkpoint_minutes=training.checkpoint_minutes,
         checkpoint_steps=training.checkpoint_steps,
         fingerprint=fingerprint(
             decisive,
-            precision,
+            initial.precision,
             world_size(),
             data.preprocessing.digest(),
             initial.weights.sha256,

@@ -34,3 +34,12 @@ def test_average_goes_on_from_its_saved_state() -> None:
     second.load_state_dict(first.state_dict())
     assert torch.equal(second.averaged_network.weight, network.weight)
     assert int(second.average.n_averaged) == 1
+
+
+def test_average_waits_for_the_last_part_of_a_step() -> None:
+    network = nn.Linear(1, 1)
+    average = WeightAverage(network, 0.5, every=3)
+    engine = Engine(lambda *_: None)
+    average.attach(engine)
+    engine.run(range(7))
+    assert int(average.average.n_averaged) == 2

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from medres.data.normalization import IntensityStatistics
-from medres.training.dataset import EpochSampler, build_dataset, build_loader
+from medres.training.dataset import EpochSampler, ShareSampler, build_dataset, build_loader
 from medres.transforms.augmentation import Augmentation
 from medres.transforms.chains import build_train_chain
 from medres.transforms.preprocessing import Preprocessing
@@ -49,6 +49,33 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert sorted(order(1, 1)) == list(range(20))
     assert order(1, 1) != order(1, 2)
     assert order(1, 1) != order(2, 1)
+
+
+def test_processes_share_each_steps_images() -> None:
+    def order(**share: int) -> list[int]:
+        sampler = EpochSampler(20, 0, count=16, **share)
+        sampler.set_epoch(3)
+        assert len(sampler) == len(list(sampler))
+        return list(sampler)
+
+    whole, first, second = order(), order(rank=0, processes=2), order(rank=1, processes=2)
+    for step in range(4):  # of 4 images together
+        shared = {*first[2 * step : 2 * step + 2], *second[2 * step : 2 * step + 2]}
+        assert shared == set(whole[4 * step : 4 * step + 4])
+
+
+def test_order_goes_on_after_the_images_that_were_seen() -> None:
+    sampler = EpochSampler(20, 0, count=18, rank=1, processes=2)
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    sampler.set_epoch(2, seen=4)
+    assert list(sampler) == whole[4:]
+
+
+def test_shares_of_uneven_size_hold_each_image_once() -> None:
+    shares = [list(ShareSampler(7, rank=rank, processes=3)) for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+    assert len(ShareSampler(7, rank=2, processes=3)) == 2
 
 
 def test_loader_leaves_the_global_generator_alone(items) -> None:
