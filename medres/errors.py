@@ -44,6 +44,8 @@ class RejectReason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     NO_DECODER = "no_decoder"
     DECODE_FAILED = "decode_failed"
+    DECODER_CRASHED = "decoder_crashed"
+    TIMED_OUT = "timed_out"
     UNSUPPORTED_PHOTOMETRIC = "unsupported_photometric"
     INVALID_HEADER = "invalid_header"
     FRAME_OUT_OF_RANGE = "frame_out_of_range"

@@ -275,6 +275,12 @@ def digest_pixels(image: GrayscaleImage) -> str:
     return digest.hexdigest()
 
 
+def is_constant(image: GrayscaleImage) -> bool:
+    """Whether all pixels, padding aside, are equal: there is nothing to classify."""
+    pixels = image.pixels if image.padding is None else image.pixels[~image.padding]
+    return pixels.size == 0 or float(np.ptp(pixels)) == 0
+
+
 def _map_values(
     stored: NDArray[Any], rendering: Rendering, intensity: Intensity
 ) -> NDArray[np.float32]:

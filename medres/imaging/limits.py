@@ -34,6 +34,10 @@ class Limits:
         rle_segment_bytes: that an RLE segment may decode to where the frame needs fewer. It makes
             up to 64 bytes of one and says no size; up to here a decoder finds the excess itself,
             beyond it the runs are counted first, which takes 0.1 s for a million.
+        reader_bytes: of address space for a process that reads on behalf of another
+            (`medres.imaging.isolated`): the largest file and the largest frame at once.
+        read_seconds: that such a process has for one image. The largest frame in JPEG 2000, the
+            slowest coding, takes 30 s on one core.
     """
 
     file_bytes: int = 2**31
@@ -42,6 +46,8 @@ class Limits:
     volume_bytes: int = 2**31
     header_reads: int = 2**19
     rle_segment_bytes: int = 2**27
+    reader_bytes: int = 3 * 2**31
+    read_seconds: int = 120
 
 
 LIMITS = Limits()

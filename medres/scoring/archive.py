@@ -5,24 +5,28 @@ Nothing is dropped: each file ends among the scored or among the rejected.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 
 from medres.data.image_index import ImageFile, ImageIndex, RejectedFile
-from medres.errors import UnreadableImageError
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.grayscale import GrayscaleImage, is_constant
+from medres.imaging.isolated import ReadRequest, read_ahead
 from medres.imaging.read import read_grayscale
+from medres.imaging.resampling import Fit
 from medres.scoring.predictor import Predictor
 from medres.training.dataset import FORWARD_BATCH
 from medres.transforms.chains import build_fitting_chain
 from medres.transforms.load import as_meta_tensor
-from medres.transforms.survey import check_not_constant
 
+CONSTANT = "all pixels are equal, so there is nothing to classify"
+ROUNDING = 1e-5  # of resampled pixels that were equal
 Follow = Callable[[Iterable[ImageFile]], Iterable[ImageFile]]
 
 
@@ -117,28 +121,36 @@ class _Input:
 def _inputs(
     predictor: Predictor, index: ImageIndex, follow: Follow
 ) -> Iterator[_Input | RejectedFile]:
-    fit = build_fitting_chain(predictor.preprocessing)
-    for file in follow(index.images):
-        for frame in range(file.record.number_of_frames):
-            yield _read(fit, predictor, index.folder, file, frame)
+    """Each image of the index, decoded in another process, or why it cannot be scored."""
+    preprocessing = predictor.preprocessing
+    finish = build_fitting_chain(preprocessing)
+    small = Fit(preprocessing.size, preprocessing.geometry)
+    asked, requested = itertools.tee(
+        (file, frame) for file in index.images for frame in range(file.record.number_of_frames)
+    )
+    images = read_ahead(
+        ReadRequest(str(index.folder / file.name), frame, preprocessing.intensity, fit=small)
+        for file, frame in requested
+    )
+    files = iter(follow(index.images))
+    for (file, frame), image in zip(asked, images, strict=True):
+        if frame == 0:
+            next(files)
+        if isinstance(image, UnreadableImageError):
+            yield RejectedFile(file.name, image.reason, f"frame {frame}: {image.message}")
+        elif _is_constant(image, index.folder / file.name, frame):
+            yield RejectedFile(file.name, RejectReason.CONSTANT_IMAGE, f"frame {frame}: {CONSTANT}")
+        else:
+            tensor = finish({"image": as_meta_tensor(image)})["image"]
+            yield _Input(file.name, frame, image.record.study_instance_uid, tensor)
 
 
-def _read(
-    fit: Callable[[dict[str, Any]], dict[str, Any]],
-    predictor: Predictor,
-    folder: Path,
-    file: ImageFile,
-    frame: int,
-) -> _Input | RejectedFile:
-    try:
-        image = read_grayscale(
-            folder / file.name, frame, intensity=predictor.preprocessing.intensity
-        )
-        check_not_constant(image, file.name)
-    except UnreadableImageError as error:
-        return RejectedFile(file.name, error.reason, f"frame {frame}: {error.message}")
-    tensor = fit({"image": as_meta_tensor(image)})["image"]
-    return _Input(file.name, frame, image.record.study_instance_uid, tensor)
+def _is_constant(image: GrayscaleImage, path: Path, frame: int) -> bool:
+    """Whether the image is constant at its own size; asked only where it looks so when small."""
+    low, high = float(image.pixels.min()), float(image.pixels.max())
+    if high - low > ROUNDING * max(1.0, abs(low), abs(high)):
+        return False
+    return is_constant(read_grayscale(path, frame, intensity=image.record.intensity))
 
 
 def _score(predictor: Predictor, batch: Sequence[_Input]) -> Iterator[ImageScore]:

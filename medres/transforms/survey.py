@@ -13,12 +13,14 @@ import torch
 from medres.data.manifest import Manifest, ManifestRow
 from medres.data.normalization import IntensityHistogram
 from medres.errors import ConfigError, ManifestError, RejectReason, UnreadableImageError
-from medres.imaging.grayscale import GrayscaleImage, Intensity
-from medres.imaging.read import pixel_digest, read_grayscale
+from medres.imaging.grayscale import Intensity
+from medres.imaging.isolated import ReadRequest, inspect_ahead
+from medres.imaging.read import read_grayscale
 from medres.imaging.resampling import Fit, Geometry
 from medres.transforms.geometry import resize
 from medres.transforms.load import as_meta_tensor
 
+CONSTANT = "all pixels are equal, so there is nothing to classify; remove it from the manifest"
 SHOWN = 5
 """How many unreadable images an error names."""
 
@@ -41,28 +43,13 @@ class PixelSurvey:
     modalities: dict[str, int] = field(default_factory=dict)
 
 
-def check_not_constant(image: GrayscaleImage, path: object) -> None:
-    """Refuse an image whose pixels, padding aside, are all equal.
-
-    Raises:
-        UnreadableImageError: with reason `constant_image`.
-    """
-    pixels = image.pixels if image.padding is None else image.pixels[~image.padding]
-    if pixels.size == 0 or float(np.ptp(pixels)) == 0:
-        raise UnreadableImageError(
-            RejectReason.CONSTANT_IMAGE,
-            path,
-            "all pixels are equal, so there is nothing to classify; remove it from the manifest",
-        )
-
-
 def survey_images(
     manifest: Manifest,
     *,
     intensity: Literal["auto", "display", "modality"],
     follow: Callable[[Iterable[ManifestRow]], Iterable[ManifestRow]] = lambda rows: rows,
 ) -> PixelSurvey:
-    """Read every image of a manifest once.
+    """Read every image of a manifest once, each in a process that it may take down with it.
 
     Args:
         manifest: its rows.
@@ -78,19 +65,20 @@ def survey_images(
     failures: list[UnreadableImageError] = []
     found: set[Intensity] = set()
     modalities: Counter[str] = Counter()
-    for row in follow(manifest.rows):
-        try:
-            image = read_grayscale(manifest.address(row), row.frame, intensity=intensity)
-            check_not_constant(image, row.image)
-        except UnreadableImageError as error:
-            failures.append(UnreadableImageError(error.reason, row.image, error.message))
+    asked = (ReadRequest(manifest.address(row), row.frame, intensity) for row in manifest.rows)
+    for row, facts in zip(follow(manifest.rows), inspect_ahead(asked), strict=True):
+        if isinstance(facts, UnreadableImageError):
+            failures.append(UnreadableImageError(facts.reason, row.image, facts.message))
+            continue
+        if facts.constant:
+            failures.append(UnreadableImageError(RejectReason.CONSTANT_IMAGE, row.image, CONSTANT))
             continue
         key = (row.image, row.frame)
-        digests[key] = pixel_digest(image)
-        if image.record.sop_instance_uid:
-            instances[key] = image.record.sop_instance_uid
-        found.add(image.record.intensity)
-        modalities[image.record.modality or row.groups.get("modality", "").upper()] += 1
+        digests[key] = facts.digest
+        if facts.record.sop_instance_uid:
+            instances[key] = facts.record.sop_instance_uid
+        found.add(facts.record.intensity)
+        modalities[facts.record.modality or row.groups.get("modality", "").upper()] += 1
     _check_readable(manifest, failures)
     if len(found) > 1:
         raise ConfigError(

@@ -1,0 +1,163 @@
+"""Real processes, killed, stopped and starved: each costs the image that was being read."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from radiographs import write_radiograph
+
+from medres.errors import UnreadableImageError
+from medres.imaging import isolated
+from medres.imaging.isolated import (
+    IsolatedReader,
+    ReadRequest,
+    inspect_ahead,
+    read_ahead,
+)
+from medres.imaging.limits import LIMITS
+from medres.imaging.read import pixel_digest, read_grayscale
+from medres.imaging.resampling import Fit
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> str:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40)).astype(np.uint8)
+    write_radiograph(tmp_path / "a.dcm", pixels, "MONOCHROME1")
+    return str(tmp_path / "a.dcm")
+
+
+@pytest.fixture
+def slow_picture(tmp_path: Path) -> str:
+    """Takes a tenth of a second or more to decode."""
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 3000)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "slow.png", compress_level=1)
+    return str(tmp_path / "slow.png")
+
+
+def disturb(reader: IsolatedReader, wanted: int) -> threading.Thread:
+    """Send a signal to the reading process a little later."""
+
+    def act() -> None:
+        time.sleep(0.02)
+        assert reader._process is not None
+        os.kill(reader._process.pid, wanted)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def test_another_process_reads_what_this_one_would(radiograph: str) -> None:
+    here = read_grayscale(radiograph, fit=Fit(16, "crop"))
+    with IsolatedReader() as reader:
+        there = reader.read(ReadRequest(radiograph, fit=Fit(16, "crop")))
+        assert np.array_equal(there.pixels, here.pixels)
+        assert there.record == here.record
+        assert there.padding is None
+        there.pixels[0, 0] = 1  # its own memory
+        facts = reader.inspect(ReadRequest(radiograph))
+    assert facts.digest == pixel_digest(read_grayscale(radiograph))
+    assert not facts.constant
+
+
+def test_padding_travels_too(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 3), np.uint8)
+    picture = np.stack([pixels, np.array([[0, 255, 255]] * 4, np.uint8)], axis=-1)
+    Image.fromarray(picture, "LA").save(tmp_path / "a.png")
+    with IsolatedReader() as reader:
+        image = reader.read(ReadRequest(str(tmp_path / "a.png")))
+    assert image.padding is not None
+    assert image.padding.tolist() == [[True, False, False]] * 4
+
+
+def test_a_refusal_keeps_its_reason_and_the_reader_goes_on(tmp_path: Path, radiograph: str) -> None:
+    (tmp_path / "b.dcm").write_text("text")
+    with IsolatedReader() as reader:
+        with pytest.raises(UnreadableImageError, match=r"b\.dcm: is named like a DICOM file"):
+            reader.read(ReadRequest(str(tmp_path / "b.dcm")))
+        assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+
+
+def test_a_decoder_that_dies_costs_one_file(radiograph: str, slow_picture: str) -> None:
+    with IsolatedReader() as reader:
+        reader.read(ReadRequest(radiograph))
+        thread = disturb(reader, signal.SIGKILL)
+        with pytest.raises(
+            UnreadableImageError, match=r"slow\.png: ended the process .*-9"
+        ) as info:
+            reader.read(ReadRequest(slow_picture))
+        thread.join()
+        assert info.value.reason == "decoder_crashed"
+        assert info.value.__cause__ is None
+        assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+
+
+def test_a_decoder_that_hangs_costs_one_file(radiograph: str, slow_picture: str) -> None:
+    limits = dataclasses.replace(LIMITS, read_seconds=3)
+    with IsolatedReader(limits) as reader:
+        reader.read(ReadRequest(radiograph))
+        thread = disturb(reader, signal.SIGSTOP)
+        with pytest.raises(UnreadableImageError, match="not decoded within 3 seconds") as info:
+            reader.read(ReadRequest(slow_picture))
+        thread.join()
+        assert info.value.reason == "timed_out"
+        assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+
+
+def test_a_file_that_takes_more_memory_than_a_reader_has_is_refused(
+    tmp_path: Path, radiograph: str
+) -> None:
+    write_radiograph(tmp_path / "large.dcm", np.zeros((12_000, 12_000), np.uint8), "MONOCHROME2")
+    with IsolatedReader(dataclasses.replace(LIMITS, reader_bytes=2**29 + 2**28)) as reader:
+        with pytest.raises(UnreadableImageError) as info:
+            reader.read(ReadRequest(str(tmp_path / "large.dcm")))
+        assert info.value.reason == "too_large"
+        assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+
+
+def test_a_reader_whose_asker_has_gone_ends(radiograph: str) -> None:
+    reader = IsolatedReader()
+    reader.read(ReadRequest(radiograph))
+    process = reader._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+    reader.close()
+
+
+def test_many_are_read_in_order_and_the_refused_stand_in_their_place(
+    tmp_path: Path, radiograph: str
+) -> None:
+    (tmp_path / "empty.png").touch()
+    names = [radiograph, str(tmp_path / "empty.png"), str(tmp_path / "absent.png")] * 4
+    found = list(read_ahead(map(ReadRequest, names), workers=2))
+    assert [getattr(item, "reason", "read") for item in found] == [
+        "read",
+        "empty_file",
+        "not_found",
+    ] * 4
+    facts = list(inspect_ahead([ReadRequest(radiograph)], workers=1))
+    assert getattr(facts[0], "digest", "") == pixel_digest(read_grayscale(radiograph))
+
+
+def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[IsolatedReader] = []
+    original = IsolatedReader.__init__
+
+    def remember(self: IsolatedReader) -> None:
+        original(self)
+        made.append(self)
+
+    monkeypatch.setattr(isolated.IsolatedReader, "__init__", remember)
+    reading = read_ahead((ReadRequest(radiograph) for _ in range(100)), workers=2)
+    next(reading)
+    reading.close()
+    assert made
+    assert all(reader._process is None for reader in made)
