@@ -31,7 +31,12 @@ from medres.imaging.dicom_attributes import (
 from medres.imaging.dicom_file import InflationError, read_deflated, read_file_meta
 from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, quiet_pydicom
 from medres.imaging.dicom_pixels import decode_frame
-from medres.imaging.dicom_rendering import COLOR, build_rendering, choose_intensity
+from medres.imaging.dicom_rendering import (
+    COLOR,
+    build_rendering,
+    check_photometric,
+    choose_intensity,
+)
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, luma, render
 from medres.imaging.limits import (
     LARGEST_DEFLATE_RATIO,
@@ -255,6 +260,7 @@ def _describe(
             RejectReason.FRAME_OUT_OF_RANGE,
             f"frame {header.frame} asked for, but the file has {frames}, counted from 0",
         )
+    check_photometric(header)
     _check_size(header)
     _check_frames(header, frames)
     rendering, voi = build_rendering(header, voi_index)

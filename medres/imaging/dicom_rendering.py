@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from medres.errors import RejectReason
 from medres.imaging.dicom_header import Header, name_tag
+from medres.imaging.dicom_tables import lookup_table, palette_luma
 from medres.imaging.grayscale import (
     Intensity,
     LookupTable,
@@ -15,7 +16,6 @@ from medres.imaging.grayscale import (
     Rescale,
     ValueRange,
     Window,
-    luma,
     modality_range,
 )
 
@@ -49,6 +49,26 @@ def choose_intensity(header: Header, asked: Intensity | Literal["auto"]) -> Inte
     return "modality" if quantitative and not captured and photometric in MONOCHROME else "display"
 
 
+def check_photometric(header: Header) -> None:
+    """Refuse a photometric interpretation of which no grayscale is made.
+
+    Raises:
+        UnreadableImageError: unsupported_photometric; invalid_header where there is none.
+    """
+    known, found = (*MONOCHROME, PALETTE, *COLOR), header.text("PhotometricInterpretation")
+    if not found:
+        raise header.refuse(
+            RejectReason.INVALID_HEADER,
+            f"{name_tag('PhotometricInterpretation')} is absent; an image needs it to be read",
+        )
+    if found not in known:
+        raise header.refuse(
+            RejectReason.UNSUPPORTED_PHOTOMETRIC,
+            f"{name_tag('PhotometricInterpretation')} is not one of {', '.join(known)}; "
+            "convert the image to one of them",
+        )
+
+
 def build_rendering(header: Header, voi_index: int = 0) -> tuple[Rendering, str]:
     """How stored values become display or modality values, and the VOI in words.
 
@@ -57,19 +77,12 @@ def build_rendering(header: Header, voi_index: int = 0) -> tuple[Rendering, str]
         voi_index: which of several windows or VOI LUTs.
 
     Raises:
-        UnreadableImageError: a photometric interpretation that is no picture of ours, a LUT that
-            contradicts itself, a voi_index that the file does not have.
+        UnreadableImageError: a table that contradicts itself, a voi_index beyond the file's.
     """
     photometric = header.text("PhotometricInterpretation")
-    if photometric not in (*MONOCHROME, PALETTE, *COLOR):
-        raise header.refuse(
-            RejectReason.UNSUPPORTED_PHOTOMETRIC,
-            f"{name_tag('PhotometricInterpretation')} is not one of "
-            f"{', '.join((*MONOCHROME, PALETTE, *COLOR))}; convert the image to one of them",
-        )
     low, high = stored_range(header)
     if photometric == PALETTE:
-        palette = _palette_luma(header, low, high)
+        palette = palette_luma(header, low, high)
         rendering = Rendering(
             stored_low=low,
             stored_high=high,
@@ -180,32 +193,8 @@ def _windows(header: Header, where: Dataset) -> list[Window]:
 
 
 def _lookup_table(header: Header, item: Dataset, keyword: str) -> LookupTable:
-    """A LUT from its descriptor and data (PS3.3 C.11.1.1.1).
-
-    Raises:
-        UnreadableImageError: descriptor and data contradict each other.
-    """
-    descriptor = [int(number) for number in header.numbers("LUTDescriptor", item)]
-    data = header.value("LUTData", item)
-    if len(descriptor) != 3 or data is None:
-        raise header.refuse(
-            RejectReason.INVALID_HEADER,
-            f"{name_tag(keyword)} lacks {name_tag('LUTDescriptor')} or {name_tag('LUTData')}",
-        )
-    count = descriptor[0] % 0x10000 or 0x10000
-    entries = _lut_entries(header, data, count)
-    if entries.size < count:
-        raise header.refuse(
-            RejectReason.INVALID_HEADER,
-            f"{name_tag(keyword)} holds {entries.size} of the {count} entries it describes",
-        )
-    entries = entries[:count].astype(np.float64)
-    first = descriptor[1]
-    if first > 0x7FFF and _takes_negatives(header, keyword):
-        first -= 0x10000  # written as US although its input is signed
-    # Entries wider than the descriptor says are found in the wild: the range covers them.
-    bits = max(descriptor[2], int(entries.max()).bit_length(), 1)
-    return LookupTable(first, entries, bits)
+    negative = _takes_negatives(header, keyword)
+    return lookup_table(header, item, keyword, takes_negatives=negative)
 
 
 def _takes_negatives(header: Header, keyword: str) -> bool:
@@ -213,42 +202,6 @@ def _takes_negatives(header: Header, keyword: str) -> bool:
     if keyword == "ModalityLUTSequence":
         return low < 0
     return modality_range(low, high, _modality_lut(header)).low < 0
-
-
-def _lut_entries(header: Header, data: Any, count: int) -> np.ndarray[Any, Any]:
-    if not isinstance(data, bytes):
-        return np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
-    if len(data) in (count, count + count % 2):  # 8-bit entries without padding
-        return np.frombuffer(data, np.uint8)
-    return np.frombuffer(data[: len(data) // 2 * 2], _word_type(header))
-
-
-def _word_type(header: Header) -> str:
-    """Little endian words, but for the retired Explicit VR Big Endian."""
-    encoding = getattr(header.dataset, "original_encoding", (None, True))
-    return ">u2" if encoding[1] is False else "<u2"
-
-
-def _palette_luma(header: Header, low: int, high: int) -> LookupTable:
-    """The luma of each stored value's palette colour (PS3.3 C.7.6.3.1.5)."""
-    from pydicom.pixels.processing import apply_color_lut
-
-    if high - low > 0xFFFF:
-        raise header.refuse(
-            RejectReason.INVALID_HEADER,
-            f"{name_tag('BitsStored')} exceeds 16, more than a palette can have",
-        )
-    try:
-        colors = apply_color_lut(np.arange(low, high + 1), header.dataset)
-    except Exception:
-        colors = None
-    if colors is None:
-        raise header.refuse(
-            RejectReason.INVALID_HEADER, "the palette is absent or contradicts itself"
-        )
-    if colors.dtype == np.uint16 and _word_type(header) == ">u2":
-        colors = colors.byteswap()  # pydicom takes the words as little endian
-    return LookupTable(low, luma(colors), 8 * colors.dtype.itemsize)
 
 
 def _padding(header: Header, low: int, high: int) -> tuple[int, int] | None:
