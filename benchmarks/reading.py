@@ -12,8 +12,6 @@ chain, and of at least 2 to the same chain without its transposition.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -21,8 +19,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+from benchmarks.results import seen_on, write_section
 
 SIDE = 2048
 BITS = 12
@@ -158,38 +156,14 @@ def time_chains(chains: Mapping[str, Chain], paths: Sequence[str], turns: int) -
     ]
 
 
-def processor() -> str:
-    """The processor's name, as far as the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} logical" if names else platform.machine()
-
-
-def other_load() -> str:
-    """How busy the machine was: programs that share memory slow chains down by unequal factors."""
-    if not hasattr(os, "getloadavg"):
-        return "load unknown"
-    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, this program being 1"
-
-
 def report(timings: Sequence[Timing], turns: int) -> str:
     """A section of RESULTS.md."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     rows = [
         f"| {t.name} | {t.milliseconds:.1f} | {t.fastest:.1f} | {t.ratio:.1f} | {_target(t)} |"
         for t in timings
     ]
     return "\n".join(
         [
-            "# Measured",
-            "",
-            "Ratios alone mean something: the machine is shared, and its absolute times differ",
-            "from run to run. Under load the ratios fall too: chains bound by memory suffer most.",
-            "Each section says the command that gives it.",
-            "",
             "## File to network input",
             "",
             "    python -m benchmarks.reading --out benchmarks/RESULTS.md",
@@ -205,8 +179,7 @@ def report(timings: Sequence[Timing], turns: int) -> str:
             "|---|--:|--:|--:|--:|",
             *rows,
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {processor()}, Python {platform.python_version()},",
-            f"{versions}; {other_load()}.",
+            seen_on(PACKAGES),
             "",
         ]
     )
@@ -221,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 where a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, help="write the table to this file too")
+    parser.add_argument("--out", type=Path, help="put the table into this file too")
     parser.add_argument("--turns", type=int, default=40, help="of each chain (default 40)")
     parser.add_argument("--files", type=int, default=8, help="how many there are (default 8)")
     arguments = parser.parse_args(argv)
@@ -240,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = report(timings, arguments.turns)
     print(text)
     if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+        write_section(arguments.out, text)
     return int(any(timing.ratio < TARGETS.get(timing.name, 0.0) for timing in timings))
 
 
