@@ -192,6 +192,8 @@ class EvaluationConfig:
     """How the trained model is judged.
 
     Args:
+        calibration: temperature divides the logits by what fits validation best, so that a
+            probability means what it says; none leaves them. AUROC stays the same image by image.
         unit: what one case is. Images combine to a study by their mean, studies to a patient by
             their maximum.
         threshold_rule: how the threshold is chosen on validation; youden needs no other key.
@@ -203,6 +205,7 @@ class EvaluationConfig:
         prevalence: at which costs arise, for the rule cost; validation's own if not given.
     """
 
+    calibration: Literal["temperature", "none"] = "temperature"
     unit: Literal["patient", "study", "image"] = "patient"
     threshold_rule: Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"] = (
         "youden"

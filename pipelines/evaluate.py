@@ -76,9 +76,7 @@ def run(config: EvaluateConfig) -> Path:
     )
     manifest, notes = leave_out_seen(manifest, model, survey, config.on_seen)
     device = resolve_device(config.device)
-    predictor = Predictor(
-        model.network, record.kind, record.preprocessing, device, workers=config.workers
-    )
+    predictor = Predictor.of_model(model, device, workers=config.workers)
     images = predictor.score_rows(
         manifest, manifest.rows, follow=lambda batches: follow(batches, "scoring")
     )
@@ -167,6 +165,7 @@ def _describe(
             "weights": training.get("weights"),
             "weights_sha256": record.weights_sha256,
         },
+        "calibration": record.calibration.as_json(),
         "preprocessing": record.preprocessing.as_json(),
         "notes": [*notes, *training.get("notes", [])],
         "provenance": collect_provenance(device=describe_device(device)),

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from medres.bundle.directory import write_bundle, write_weights
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
 from medres.config import RunConfig, config_as_json, format_config
-from medres.data.manifest import Split, write_manifest
+from medres.data.manifest import write_manifest
 from medres.files import file_digest, write_json, write_text
 from medres.metrics.operating_point import Threshold
 from medres.provenance import collect_provenance
 from medres.scoring.case_scores import ImageScores
 from medres.scoring.predictor import Predictor
+from medres.training.calibrate import NOT_CALIBRATED, Calibration, fit_calibration
+from medres.training.dataset import as_items
 from medres.training.fine_tuning import FineTuned, InitialNetwork
 from medres.training.precision import describe_device, resolve_device
 from medres.training.training_data import TrainingData
@@ -69,28 +71,65 @@ def record_inputs(config: RunConfig, data: TrainingData) -> None:
     )
 
 
-def score_split(
-    trained: FineTuned, data: TrainingData, split: Split, config: RunConfig
-) -> ImageScores:
-    """Score one split with the best epoch's weights, and write its predictions."""
-    predictor = Predictor(
+@dataclass(frozen=True)
+class Judged:
+    """What came of a run.
+
+    Attributes:
+        page: the HTML report.
+        record: of its model.
+        test: scored test images.
+        evaluation: as `evaluation.json` holds it.
+    """
+
+    page: Path
+    record: ModelRecord
+    test: ImageScores
+    evaluation: dict[str, Any]
+
+
+def calibrate(
+    config: RunConfig, data: TrainingData, trained: FineTuned
+) -> tuple[Predictor, ImageScores]:
+    """The best epoch's network as a calibrated predictor, and the validation images it scored."""
+    manifest = data.manifest
+    bare = Predictor(
         trained.network,
-        data.manifest.schema.kind,
+        manifest.schema.kind,
         data.preprocessing,
         trained.device,
         workers=config.training.workers,
     )
+    rows = manifest.split("validation")
+    logits = bare.predict_logits(
+        as_items(manifest, rows), follow=lambda batches: follow(batches, "scoring validation")
+    )
+    labels = bare.score_logits(manifest, rows, logits).y_true
+    asked = config.evaluation.calibration == "temperature"
+    calibration = fit_calibration(bare.kind, labels, logits) if asked else NOT_CALIBRATED
+    predictor = replace(bare, calibration=calibration)
+    scores = predictor.score_logits(manifest, rows, logits)
+    scores.write_csv(config.out / "predictions" / "validation.csv")
+    return predictor, scores
+
+
+def score_test(config: RunConfig, data: TrainingData, predictor: Predictor) -> ImageScores:
+    """Score the test images, and write their predictions."""
     scores = predictor.score_rows(
         data.manifest,
-        data.manifest.split(split),
-        follow=lambda batches: follow(batches, f"scoring {split}"),
+        data.manifest.split("test"),
+        follow=lambda batches: follow(batches, "scoring test"),
     )
-    scores.write_csv(config.out / "predictions" / f"{split}.csv")
+    scores.write_csv(config.out / "predictions" / "test.csv")
     return scores
 
 
 def save_model(
-    config: RunConfig, data: TrainingData, trained: FineTuned, thresholds: dict[str, Threshold]
+    config: RunConfig,
+    data: TrainingData,
+    trained: FineTuned,
+    thresholds: dict[str, Threshold],
+    calibration: Calibration,
 ) -> ModelRecord:
     """Write `model/`; returns its record."""
     folder = config.out / "model"
@@ -102,6 +141,7 @@ def save_model(
         preprocessing=data.preprocessing,
         unit=config.evaluation.unit,
         thresholds=thresholds,
+        calibration=calibration,
         weights_sha256=write_weights(folder, trained.network.state_dict()),
         training={
             **trained.as_json(),
@@ -153,6 +193,7 @@ def describe_run(
             "weights": trained.weights.source,
             "weights_sha256": record.weights_sha256,
         },
+        "calibration": record.calibration.as_json(),
         "preprocessing": data.preprocessing.as_json(),
         "training": {
             **trained.as_json(),

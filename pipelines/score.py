@@ -55,7 +55,7 @@ def run(config: ScoreConfig) -> int:
     model = load_model(config.model)
     record = model.record
     device = resolve_device(config.device)
-    predictor = Predictor(model.network, record.kind, record.preprocessing, device)
+    predictor = Predictor.of_model(model, device)
     index = index_images(config.source, follow=lambda files: follow(files, "indexing"))
     for line in format_missing_decoders(index.rejected):
         print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)

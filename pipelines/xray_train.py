@@ -25,6 +25,7 @@ from pipelines.shell import exit_status
 if TYPE_CHECKING:
     from medres.training.fine_tuning import FineTuned
     from medres.training.training_data import TrainingData
+    from pipelines.run_folder import Judged
 
 PROGRAM = "medres train"
 SAMPLE_CONFIG = Path(__file__).parent / "configs" / "sample.yaml"
@@ -36,41 +37,50 @@ def run(config: RunConfig) -> Path:
     Of several processes all train, and the first does the rest.
     """
     from medres.training.distributed import is_first, process_group
-    from medres.training.fine_tuning import fine_tune, initialise
     from medres.training.training_data import prepare_training_data
-    from pipelines import run_folder
     from pipelines.progress import follow
 
     with process_group():
         first = is_first()
         data = prepare_training_data(config, follow=follow)
-        initial = initialise(config, data)
-        if first:
-            run_folder.announce(config, data, initial)
-            run_folder.record_inputs(config, data)
-        trained = fine_tune(config, data, initial)
-    return judge(config, data, trained) if first else config.out
+        trained = train_on(config, data)
+    return judge(config, data, trained).page if first else config.out
 
 
-def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Path:
-    """Choose thresholds on validation, judge on the test split, and write model and report."""
+def train_on(config: RunConfig, data: TrainingData) -> FineTuned:
+    """Say what is trained, write down what it starts from, and train."""
+    from medres.training.distributed import is_first
+    from medres.training.fine_tuning import fine_tune, initialise
+    from pipelines import run_folder
+
+    initial = initialise(config, data)
+    if is_first():
+        run_folder.announce(config, data, initial)
+        run_folder.record_inputs(config, data)
+    return fine_tune(config, data, initial)
+
+
+def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
+    """Calibrate and choose thresholds on validation, judge on test, write model and report."""
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from pipelines import run_folder
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
-    validation = run_folder.score_split(trained, data, "validation", config).combine(unit)
-    thresholds, without = validation.choose_thresholds(findings, config.evaluation)
-    record = run_folder.save_model(config, data, trained, thresholds)
+    predictor, validation = run_folder.calibrate(config, data, trained)
+    thresholds, without = validation.combine(unit).choose_thresholds(findings, config.evaluation)
+    record = run_folder.save_model(config, data, trained, thresholds, predictor.calibration)
 
-    test = run_folder.score_split(trained, data, "test", config).combine(unit)
-    figures = test.evaluate(findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed)
+    images = run_folder.score_test(config, data, predictor)
+    figures = images.combine(unit).evaluate(
+        findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed
+    )
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
     evaluation["notes"] = [*evaluation["notes"], *without, *figures["notes"]]
     page = write_evidence(evaluation, config.out / "report")
     print(format_summary(evaluation))
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
-    return page
+    return run_folder.Judged(page, record, images, evaluation)
 
 
 def train(arguments: Sequence[str], program: str, description: str) -> None:

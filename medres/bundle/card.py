@@ -33,8 +33,8 @@ Preprocessing digest `{preprocessing.digest()[:16]}`.
 {len(record.findings)} output(s), {record.kind}: {", ".join(record.findings)}.
 
 ## Thresholds, chosen on validation and locked
-A case is one {record.unit}. Images combine to a study by their mean, studies to a patient by \
-their maximum.
+{_describe_calibration(record)} A case is one {record.unit}. Images combine to a study by \
+their mean, studies to a patient by their maximum.
 
 | finding | threshold | rule | validation cases |
 |---|---|---|---|
@@ -54,3 +54,14 @@ Initial weights: {record.training.get("initial_weights", "unknown")}. Preset: \
 It has seen images of its training sites alone; on others, evaluate before use \
 (`medres evaluate`). It does not recognise an image that is no such radiograph.
 """
+
+
+def _describe_calibration(record: ModelRecord) -> str:
+    temperature = record.calibration.temperature
+    if temperature is None:
+        return f"Probabilities are the network's own (no temperature: {record.calibration.reason})."
+    values = ", ".join(f"{value:.4g}" for value in temperature.values)
+    return (
+        f"Logits are divided by the temperature {values}, fitted on {temperature.n} validation "
+        "labels, before they become probabilities."
+    )

@@ -72,7 +72,6 @@ def _output_format(record: ModelRecord) -> dict[str, Any]:
 def inference_config(record: ModelRecord) -> dict[str, Any]:
     """`configs/inference.json`: scores every DICOM file below `dataset_dir` into a CSV."""
     preprocessing, statistics = record.preprocessing, record.preprocessing.statistics
-    activation = {"softmax": True} if record.kind == "multiclass" else {"sigmoid": True}
     return {
         "imports": ["$import glob", "$import os", "$import monai.handlers"],
         "bundle_root": ".",
@@ -119,7 +118,7 @@ def inference_config(record: ModelRecord) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 8},
         "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": {"_target_": "Activationsd", "keys": "pred", **activation},
+        "postprocessing": _postprocessing(record),
         "handlers": [
             {
                 "_target_": "CheckpointLoader",
@@ -146,3 +145,21 @@ def inference_config(record: ModelRecord) -> dict[str, Any]:
         },
         "run": ["$@evaluator.run()"],
     }
+
+
+def _postprocessing(record: ModelRecord) -> dict[str, Any]:
+    """From logits to calibrated probabilities; MONAI's ScaleIntensity multiplies by 1 + factor."""
+    activation = {"softmax": True} if record.kind == "multiclass" else {"sigmoid": True}
+    activate = {"_target_": "Activationsd", "keys": "pred", **activation}
+    temperature = record.calibration.temperature
+    if temperature is None:
+        return activate
+    (value,) = temperature.values
+    scale = {
+        "_target_": "ScaleIntensityd",
+        "keys": "pred",
+        "minv": None,
+        "maxv": None,
+        "factor": 1 / value - 1,
+    }
+    return {"_target_": "Compose", "transforms": [scale, activate]}

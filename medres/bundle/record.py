@@ -9,6 +9,7 @@ from typing import Any, Literal
 from medres.data.labels import LabelSchema
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
+from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.transforms.preprocessing import Preprocessing
 
 SCHEMA = "medres.model/1"
@@ -40,6 +41,7 @@ class ModelRecord:
         preprocessing: from a file to the network's input.
         unit: what one case was when the thresholds were chosen.
         thresholds: of each finding, locked at training.
+        calibration: of the probabilities, which the thresholds are for.
         weights_sha256: of `models/model.pt`.
         training: how it was trained, for people.
         provenance: versions, machine, seed.
@@ -53,6 +55,7 @@ class ModelRecord:
     weights_sha256: str
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    calibration: Calibration = NOT_CALIBRATED
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -73,6 +76,7 @@ class ModelRecord:
             "preprocessing": self.preprocessing.as_json(),
             "unit": self.unit,
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
+            "calibration": self.calibration.as_json(),
             "weights_sha256": self.weights_sha256,
             "training": dict(self.training),
             "provenance": dict(self.provenance),
@@ -101,6 +105,7 @@ class ModelRecord:
                     name: Threshold(float(t["value"]), t["rule"], int(t["n"]))
                     for name, t in values["thresholds"].items()
                 },
+                calibration=_calibration(values.get("calibration")),
                 weights_sha256=values["weights_sha256"],
                 training=values["training"],
                 provenance=values["provenance"],
@@ -109,6 +114,15 @@ class ModelRecord:
             raise BundleError(
                 f"the model's record is incomplete ({error}); restore it or train again"
             ) from error
+
+
+def _calibration(values: Mapping[str, Any] | None) -> Calibration:
+    try:
+        return Calibration.from_json(values)
+    except ValueError as error:
+        raise BundleError(
+            f"the model's calibration is damaged ({error}); restore the record or train again"
+        ) from error
 
 
 def _network(values: Mapping[str, Any]) -> NetworkRecord:

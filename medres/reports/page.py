@@ -38,6 +38,7 @@ PLACED = {
 SECTION_TITLES = {
     "dataset": "Data set",
     "model": "Model",
+    "calibration": "Temperature scaling, fitted on validation",
     "preprocessing": "Preprocessing",
     "provenance": "Provenance: versions, digests, seed, configuration",
 }

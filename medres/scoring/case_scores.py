@@ -32,11 +32,13 @@ class ImageScores:
         manifest: that the rows are of.
         rows: N of them.
         y_score: (N, F) probabilities, float64.
+        untempered: (N, F) the same before temperature scaling; None where there was none.
     """
 
     manifest: Manifest
     rows: tuple[ManifestRow, ...]
     y_score: Tensor
+    untempered: Tensor | None = None
 
     @property
     def y_true(self) -> Tensor:
@@ -65,13 +67,19 @@ class ImageScores:
         return CaseScores(unit, combined.patient_ids, combined.y_true, combined.y_score, counts)
 
     def write_csv(self, path: Path) -> None:
-        """One row an image: its address, patient, study, and each finding with its score."""
+        """One row an image: its address, patient, study, and each finding with its score.
+
+        Scores before temperature scaling follow, where there was one.
+        """
         findings = self.manifest.schema.findings
         stream = io.StringIO()
         table = csv.writer(stream, lineterminator="\n")
-        scores = [f"{name}_score" for name in findings]
+        scores, shown = [f"{name}_score" for name in findings], self.y_score
+        if self.untempered is not None:
+            scores += [f"{name}_untempered" for name in findings]
+            shown = torch.cat([self.y_score, self.untempered], dim=1)
         table.writerow(["image", "frame", "patient_id", "study_instance_uid", *findings, *scores])
-        for row, values in zip(self.rows, self.y_score.tolist(), strict=True):
+        for row, values in zip(self.rows, shown.tolist(), strict=True):
             labels = ["" if math.isnan(label) else f"{label:g}" for label in row.labels]
             identity = [row.image, row.frame, row.patient_id, row.study_instance_uid]
             table.writerow([*identity, *labels, *(f"{value:.9g}" for value in values)])

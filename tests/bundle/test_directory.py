@@ -16,10 +16,14 @@ from medres.data.labels import LabelSchema
 from medres.data.normalization import IntensityStatistics
 from medres.errors import BundleError, PreprocessingMismatchError
 from medres.metrics.operating_point import Threshold
+from medres.metrics.recalibration import Temperature
 from medres.models.resnet import GrayscaleResNet
+from medres.scoring.predictor import Predictor
+from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.transforms.preprocessing import Preprocessing
 
 STATISTICS = IntensityStatistics(0.0, 1.0, 0.4, 0.2, (0.1, 99.9), 10, 5, 1000)
+TEMPERED = Calibration(Temperature((2.0,), "sigmoid", 30), "", {})
 SEEN = SeenCases.of(["patient-1"], ["ab" * 32])
 
 
@@ -33,6 +37,7 @@ def record_of(weights_sha256: str, depth: int = 18) -> ModelRecord:
         weights_sha256=weights_sha256,
         training={"initial_weights": "random weights", "splits": {}, "notes": ["A note."]},
         provenance={"medres": "0.1.0", "packages": {"monai": "1.6.1"}},
+        calibration=TEMPERED,
     )
 
 
@@ -120,7 +125,8 @@ def test_monai_runs_the_bundle_and_gives_the_same_probability(written, model, tm
     )
     padded = torch.nn.functional.pad(resized, (8, 8, 0, 0))
     with torch.no_grad():
-        expected = written[1]((padded - 0.4) / 0.2).sigmoid().item()
+        logit = written[1]((padded - 0.4) / 0.2)
+    expected = (logit / 2.0).sigmoid().item()  # 2: the model's temperature
     assert float(predictions[-1]) == pytest.approx(expected, abs=1e-4)
 
 
@@ -133,6 +139,17 @@ def test_monai_runs_the_bundle_and_gives_the_same_probability(written, model, tm
         (lambda m: (m / "configs/medres.json").write_text("[]"), "expects a JSON object"),
         (lambda m: edit(m / "configs/medres.json", schema="other/1"), "schema 'other/1'"),
         (lambda m: edit(m / "configs/medres.json", unit=None, labels={}), "record is incomplete"),
+        (
+            lambda m: edit(
+                m / "configs/medres.json",
+                calibration={
+                    "temperature": {"values": [-1], "activation": "sigmoid", "n": 1},
+                    "reason": "",
+                    "validation": {},
+                },
+            ),
+            r"calibration is damaged \(temperatures \[-1.0\]; each is a number above 0\)",
+        ),
         (lambda m: (m / "models/model.pt").unlink(), r"model\.pt: missing"),
         (lambda m: (m / "models/model.pt").write_bytes(b"x"), "were changed after training"),
         (
@@ -184,3 +201,23 @@ def test_equal_weights_have_equal_digests(tmp_path: Path) -> None:
     state = {"a": torch.arange(6.0).reshape(1, 2, 3, 1)}
     nhwc = {"a": state["a"].clone(memory_format=torch.channels_last)}
     assert write_weights(tmp_path / "one", state) == write_weights(tmp_path / "two", nhwc)
+
+
+def test_predictor_of_a_model_divides_by_its_temperature(model: Path) -> None:
+    loaded = load_model(model)
+    predictor = Predictor.of_model(loaded, torch.device("cpu"))
+    images = torch.randn(3, 1, 64, 64)
+    with torch.no_grad():
+        logits = loaded.network(images).double()
+    torch.testing.assert_close(predictor.score_batch(images), (logits / 2).sigmoid())
+    assert "divided by the temperature 2, fitted on 30" in (model / "docs/README.md").read_text()
+
+
+def test_model_from_before_temperature_scaling_gives_the_networks_probabilities(
+    model: Path,
+) -> None:
+    path = model / "configs" / "medres.json"
+    values = json.loads(path.read_text())
+    del values["calibration"]
+    path.write_text(json.dumps(values))
+    assert load_model(model).record.calibration == NOT_CALIBRATED
