@@ -34,7 +34,8 @@ class ImageRecord:
         rows: of the image, H.
         columns: of the image, W.
         frame: index of the image in its file, from 0.
-        number_of_frames: that the file holds.
+        number_of_frames: that the file holds, or one volume of it.
+        number_of_volumes: of a NIfTI file with four axes and more.
         photometric_interpretation: as stored; MONOCHROME2 for grayscale of other formats.
         bits_stored: per sample.
         intensity: what the pixel values are; see `Intensity`.
@@ -69,6 +70,7 @@ class ImageRecord:
     modality: str = ""
     frame: int = 0
     number_of_frames: int = 1
+    number_of_volumes: int = 1
     photometric_interpretation: str = "MONOCHROME2"
     bits_stored: int = 8
     inverted: bool = False

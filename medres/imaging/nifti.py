@@ -71,10 +71,14 @@ class _Nifti2Volume(nib.Nifti2Image):
 
 @dataclass(frozen=True)
 class _Plane:
-    """How a plane lies in the stored array: axis and direction of slices, rows, columns."""
+    """How a plane lies in the stored array: axis and direction of slices, rows, columns.
+
+    `beyond` is the index along the axes beyond the third: which volume of a series it is.
+    """
 
     axes: tuple[int, int, int]
     flipped: tuple[bool, bool, bool]
+    beyond: tuple[int, ...]
 
 
 @told_alone
@@ -85,8 +89,10 @@ def read_nifti(
 
     Args:
         path: of a single-file NIfTI-1 or NIfTI-2 volume, compressed by gzip or not.
-        plane: axial (also if empty), coronal or sagittal.
-        frame: the slice, from 0. Of a series of volumes (4D and more) the first is taken.
+        plane: axial (also if empty), coronal or sagittal; of a series of volumes (4D and more)
+            with a colon and the volume's index behind it, such as `axial:3`, the first without.
+            Volumes of more than one further axis are counted with the fourth axis fastest.
+        frame: the slice, from 0.
         intensity: auto gives modality, the scaled values. Display takes the header's cal_min and
             cal_max, or else the full range of the integers stored.
 
@@ -130,7 +136,7 @@ def read_nifti_record(path: Path, plane: str = "", frame: int = 0) -> ImageRecor
 def find_empty_slices(path: Path, plane: str = "") -> tuple[bool, ...]:
     """Which slices are empty: (S,), True where all finite voxels are equal, or none is finite.
 
-    The volume is read once, one slab at a time; only the first of a series of volumes.
+    The volume is read once, one slab at a time; of a series of volumes the one that plane names.
 
     Raises:
         UnreadableImageError: as `read_nifti`.
@@ -151,7 +157,7 @@ def _slab_ranges(
     sizes = _sizes(volume)
     axis = lie.axes[0]
     for index in range(sizes[2]):
-        wanted = (slice(None), slice(None), index, *[0] * (len(volume.shape) - 3))
+        wanted = (slice(None), slice(None), index, *lie.beyond)
         slab = np.asarray(volume.dataobj[wanted[: len(volume.shape)]], dtype=np.float32)
         slab = slab.reshape(sizes[:2])
         finite = np.isfinite(slab)
@@ -229,11 +235,20 @@ def _check_volume(path: Path, volume: Any, file_bytes: int, ratio: int) -> None:
 
 def _plane(path: Path, volume: Any, plane: str) -> _Plane:
     """Where the plane lies, by the orientation closest to the affine's."""
-    if plane and plane not in PLANES:
+    name, colon, number = plane.partition(":")
+    if (name and name not in PLANES) or bool(colon) != number.isdecimal():
         raise UnreadableImageError(
             RejectReason.NOT_FOUND,
             path,
-            f"there is no plane {plane!r}; axial, coronal and sagittal are read",
+            f"there is no plane {plane!r}; axial, coronal and sagittal are read, with a volume's "
+            "index behind a colon where there are several, such as axial:3",
+        )
+    beyond = [max(size, 1) for size in volume.shape[3:]]  # none is refused with the record
+    if int(number or 0) >= math.prod(beyond):
+        raise UnreadableImageError(
+            RejectReason.FRAME_OUT_OF_RANGE,
+            path,
+            f"volume {number} asked for, but the file has {math.prod(beyond)}, counted from 0",
         )
     orientation = nib.io_orientation(volume.affine)[:3]  # type: ignore[no-untyped-call]
     if np.isnan(orientation).any():
@@ -241,11 +256,15 @@ def _plane(path: Path, volume: Any, plane: str) -> _Plane:
             RejectReason.INVALID_HEADER, path, "the affine is singular: which axis is which?"
         )
     stored_axis = {int(world): axis for axis, (world, _) in enumerate(orientation)}
-    axes = tuple(stored_axis[world] for world in PLANES[plane or "axial"])
+    axes = tuple(stored_axis[world] for world in PLANES[name or "axial"])
     # Slices run with their world axis; rows and columns against theirs (superior or anterior
     # first, right or anterior first).
     backward = tuple(orientation[axis][1] < 0 for axis in axes)
-    return _Plane(cast(tuple[int, int, int], axes), (backward[0], not backward[1], not backward[2]))
+    return _Plane(
+        cast(tuple[int, int, int], axes),
+        (backward[0], not backward[1], not backward[2]),
+        tuple(int(i) for i in np.unravel_index(int(number or 0), beyond, order="F")),
+    )
 
 
 def _record(
@@ -274,6 +293,7 @@ def _record(
         columns=columns,
         frame=frame,
         number_of_frames=slices,
+        number_of_volumes=math.prod(volume.shape[3:]),
         bits_stored=8 * dtype.itemsize,
         intensity=intensity,
         voi=_display_range_in_words(volume) if intensity == "display" else "none: scaled values",
@@ -292,7 +312,7 @@ def _slice(volume: Any, lie: _Plane, frame: int) -> NDArray[np.float64]:
     """The one slice, read alone where the file allows it, turned to (rows, columns)."""
     size = _sizes(volume)[lie.axes[0]]
     wanted: list[int | slice] = [slice(None)] * min(3, len(volume.shape))
-    wanted += [0] * (len(volume.shape) - 3)
+    wanted += lie.beyond
     if lie.axes[0] < len(volume.shape):
         wanted[lie.axes[0]] = size - 1 - frame if lie.flipped[0] else frame
     values = np.asarray(volume.dataobj[tuple(wanted)], dtype=np.float64)

@@ -8,6 +8,7 @@ An address is a path, or a path and a member, `path::member`:
 `x.npz::train_images` an array (N, H, W) or (N, H, W, 3) in an npz file; `frame` counts N
 `x.npy`               the same, in a file of its own
 `x.nii.gz::coronal`   a plane (axial if none is named) of a NIfTI volume; `frame` counts slices
+`x.nii.gz::axial:3`   the same of the fourth volume of a series, such as a time series
 ====================  =============================================================
 
 The format is told by content, never by name.

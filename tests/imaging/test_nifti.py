@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.empty_slices import select_frames
+from medres.imaging.nifti import find_empty_slices
 from medres.imaging.read import count_frames, read_grayscale, read_record
 
 # World axes that slices, rows and columns run along; rows and columns run against them.
@@ -263,3 +265,41 @@ def test_further_axes_are_read_at_their_first_index(tmp_path, shape):
         image = read_grayscale(f"{path}::{plane}", 1)
         assert image.pixels.tolist() == read_grayscale(f"{plain}::{plane}", 1).pixels.tolist()
         assert image.record.number_of_frames == RAS.shape[PLANES[plane]]
+
+
+def test_each_volume_of_a_series_has_an_address(tmp_path):
+    series = np.arange(2 * 3 * 4 * 3 * 2, dtype=np.int16).reshape(2, 3, 4, 3, 2)
+    path = write_nifti(tmp_path / "series.nii.gz", series)
+    for number, (fourth, fifth) in enumerate([(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]):
+        alone = write_nifti(tmp_path / "alone.nii", series[..., fourth, fifth])
+        found = read_grayscale(f"{path}::coronal:{number}", 2)
+        assert np.array_equal(found.pixels, read_grayscale(f"{alone}::coronal", 2).pixels)
+        assert found.record.number_of_volumes == 6
+        assert found.record.number_of_frames == 3
+    first = read_grayscale(path, 1).pixels
+    assert np.array_equal(first, read_grayscale(f"{path}::axial:0", 1).pixels)
+    assert find_empty_slices(path, "axial:5") == (False,) * 4
+
+
+def test_empty_slices_are_those_of_the_volume_asked_for(tmp_path):
+    series = np.ones((2, 3, 2, 2), np.int16)
+    series[0, 0, 1, 1] = 5
+    path = write_nifti(tmp_path / "series.nii", series)
+    assert select_frames(f"{path}::axial:0", empty_slices="drop") == ()
+    assert select_frames(f"{path}::axial:1", empty_slices="drop") == (1,)
+
+
+@pytest.mark.parametrize(
+    ("member", "reason", "message"),
+    [
+        ("axial:2", "frame_out_of_range", "volume 2 asked for, but the file has 2, counted from 0"),
+        ("axial:", "not_found", "there is no plane 'axial:'; .* such as axial:3"),
+        ("axial:-1", "not_found", "there is no plane"),
+        ("oblique:1", "not_found", "there is no plane"),
+    ],
+)
+def test_a_volume_that_is_not_there_is_named(tmp_path, member, reason, message):
+    path = write_nifti(tmp_path / "series.nii", np.ones((2, 3, 2, 2), np.int16))
+    with pytest.raises(UnreadableImageError, match=message) as info:
+        read_record(f"{path}::{member}")
+    assert info.value.reason == reason
