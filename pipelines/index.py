@@ -2,7 +2,9 @@
 
     medres index STUDIES --out table.csv
 
-Only headers are read. `reason` is a code and `message` the same in words; both are empty where the
+Only headers are read. CT and MR are grouped into series: `slice` is the place of a file's first
+image in its stack along the normal of the slices, and gaps, duplicates, tilts, localizers and
+mixtures are told. `reason` is a code and `message` the same in words; both are empty where the
 file can be read. The table names no patient and holds no UID of an instance; `file` is the path in
 the folder, as it is. Exit status 3 where anything was refused.
 """
@@ -23,13 +25,16 @@ from pipelines.shell import exit_status, format_missing_decoders
 
 if TYPE_CHECKING:
     from medres.data.image_index import ImageIndex, RejectedFile
+    from medres.data.series import SeriesListing, SlicePlace
     from medres.imaging.grayscale import ImageRecord
 
 PROGRAM = "medres index"
 REFUSED = 3
 COLUMNS = (
     *("file", "format", "modality", "rows", "columns", "frames", "photometric_interpretation"),
-    *("bits_stored", "transfer_syntax", "voi", "reason", "message"),
+    *("bits_stored", "transfer_syntax", "voi", "row_spacing_mm", "column_spacing_mm"),
+    *("body_part", "view_position", "laterality", "image_type", "burned_in_annotation"),
+    *("series", "stack", "slice", "position_mm", "reason", "message"),
 )
 
 
@@ -49,6 +54,7 @@ class IndexConfig:
 def run(config: IndexConfig) -> int:
     """Write the table and say what is in it; returns the exit status."""
     from medres.data.image_index import list_images
+    from medres.data.series import list_series
     from medres.files import write_text
     from pipelines.progress import follow
 
@@ -57,30 +63,35 @@ def run(config: IndexConfig) -> int:
         leave_out=[config.out],
         follow=lambda files: follow(files, "reading headers"),
     )
-    rows = sorted(tabulate(index), key=lambda row: row["file"])
+    series = list_series(index)
+    rows = sorted(tabulate(index, series), key=lambda row: row["file"])
     stream = io.StringIO()
     table = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(config.out, stream.getvalue())
-    print("\n".join(format_index(index, config.out)))
+    print("\n".join(format_index(index, series, config.out)))
     return REFUSED if index.rejected else 0
 
 
-def tabulate(index: ImageIndex) -> Iterator[dict[str, str]]:
+def tabulate(index: ImageIndex, series: SeriesListing) -> Iterator[dict[str, str]]:
     """One row a file, or an array of an `.npz`; a refused file has what its header still says."""
     for file in index.images:
-        yield {"file": file.name, **_describe(file.record)}
+        place = _describe_place(series.places.get((file.name, 0)))
+        yield {"file": file.name, **_describe(file.record), **place}
     for refused in index.rejected:
         known = _describe_refused(index.folder, refused)
         reason = {"reason": refused.reason.value, "message": refused.message}
         yield {"file": refused.file, **known, **reason}
 
 
-def format_index(index: ImageIndex, out: Path) -> list[str]:
+def format_index(index: ImageIndex, series: SeriesListing, out: Path) -> list[str]:
     """What was found, in a few lines."""
     frames = sum(file.record.number_of_frames for file in index.images)
     lines = [f"{out}: {len(index.images)} readable, with {frames} images"]
+    if series.count:
+        lines.append(f"cross-sectional series: {series.count}")
+        lines += [f"  {note}" for note in series.notes]
     if index.rejected:
         reasons = Counter(file.reason.value for file in index.rejected).most_common()
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons)
@@ -102,6 +113,25 @@ def _describe(record: ImageRecord) -> dict[str, str]:
         "bits_stored": str(record.bits_stored),
         "transfer_syntax": name_uid(syntax) if syntax else "",
         "voi": record.voi,
+        "row_spacing_mm": f"{spacing[0]:g}" if (spacing := record.pixel_spacing_mm) else "",
+        "column_spacing_mm": f"{spacing[1]:g}" if spacing else "",
+        "body_part": record.body_part,
+        "view_position": record.view_position,
+        "laterality": record.laterality,
+        "image_type": "\\".join(record.image_type),
+        "burned_in_annotation": record.burned_in_annotation,
+    }
+
+
+def _describe_place(place: SlicePlace | None) -> dict[str, str]:
+    if place is None:
+        return {}
+    position = "" if place.position_mm is None else f"{place.position_mm:.6g}"
+    return {
+        "series": str(place.series),
+        "stack": "localizer" if place.is_localizer else str(place.stack),
+        "slice": str(place.slice),
+        "position_mm": position,
     }
 
 

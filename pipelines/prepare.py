@@ -5,10 +5,11 @@
     medres prepare pneumoniamnist.npz --out manifest.csv               # brings its own labels
 
 TABLE names each image by `image` (or `file`, `path`: relative to FOLDER), `sop_instance_uid`,
-`study_instance_uid` or `patient_id`, and labels it in `label` or `label_<finding>`: 0, 1, or empty
-where unknown. A column `frame` labels single slices or frames. Other columns are kept, for
-subgroups. Patient ids and study UIDs become pseudonyms. Files that are no images are counted, and
-listed in OUT.rejected.jsonl.
+`series_instance_uid`, `study_instance_uid` or `patient_id`, and labels it in `label` or
+`label_<finding>`: 0, 1, or empty where unknown. A column `frame` labels single slices or frames.
+Other columns are kept, for subgroups. Patient ids and study UIDs become pseudonyms. Files that are
+no images are counted, and listed in OUT.rejected.jsonl. Slices of CT and MR come in the order in
+which they lie in the patient, and what is wrong with a series is said.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class PrepareConfig:
         positive: of a label column with two words, the finding.
         patient_column: of the table.
         frames: of files with several that the table labels as one.
+        empty_slices: of such files, whether slices without content are listed.
+        localizers: of CT and MR, whether overview images are listed where a series, study or
+            patient is labelled as a whole.
         uncertain: cell of the table that stands for an uncertain label.
         site_secret: file with the key of the pseudonyms.
         keep_identifiers: write patient ids and study UIDs as they are.
@@ -54,6 +58,8 @@ class PrepareConfig:
     positive: str | None = None
     patient_column: str = ""
     frames: Literal["all", "first"] = "all"
+    empty_slices: Literal["keep", "drop"] = "keep"
+    localizers: Literal["drop", "keep"] = "drop"
     uncertain: str = ""
     site_secret: Path | None = None
     keep_identifiers: bool = False
@@ -71,6 +77,8 @@ def run(config: PrepareConfig) -> str:
         positive=config.positive,
         patient_column=config.patient_column,
         frames=config.frames,
+        empty_slices=config.empty_slices,
+        localizers=config.localizers,
         uncertain=config.uncertain,
         pseudonyms=None if config.keep_identifiers else Pseudonyms(secret),
     )
@@ -154,6 +162,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--uncertain", default="", metavar="CELL", help="stands for an uncertain label, such as -1"
+    )
+    parser.add_argument(
+        "--empty-slices", choices=["keep", "drop"], default="keep", help="of such files"
+    )
+    parser.add_argument(
+        "--localizers",
+        choices=["drop", "keep"],
+        default="drop",
+        help="overviews of CT and MR, where a series, study or patient has the label",
     )
     parser.add_argument("--site-secret", type=Path, metavar="FILE", help="key of the pseudonyms")
     parser.add_argument(

@@ -1,7 +1,8 @@
 """Which row of a label table belongs to which image.
 
-The table names images by one key: a path, or, for DICOM, a SOP Instance UID, Study Instance UID or
-patient id of the header. A study's or patient's row labels all of its images.
+The table names images by one key: a path, or, for DICOM, a SOP Instance UID, Series Instance UID,
+Study Instance UID or patient id of the header. The row of a series, study or patient labels all of
+its images.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ PATH_NAMES = ("image", "file", "path", "filename", "filepath", "imagepath")
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "path": PATH_NAMES,
     "sop_instance_uid": ("sopinstanceuid",),
+    "series_instance_uid": ("seriesinstanceuid",),
     "study_instance_uid": ("studyinstanceuid",),
     "patient_id": ("patientid",),
 }
 FRAME_NAMES = ("frame", "slice")
 SPLIT_NAME = "split"
 ACCEPTED = (
-    "image (or file, path: relative to the folder), sop_instance_uid, study_instance_uid, "
-    "patient_id"
+    "image (or file, path: relative to the folder), sop_instance_uid, series_instance_uid, "
+    "study_instance_uid, patient_id"
 )
 SHOWN = 5
 
@@ -63,12 +65,14 @@ class LabelJoin:
         labelled: in the images' order.
         unlabelled: names of images without a row.
         rows_without_image: indices of label rows whose image is not there.
+        names_images: whether a row labels one image, not all of a series, study or patient.
     """
 
     key: str
     labelled: tuple[LabelledImage, ...]
     unlabelled: tuple[str, ...]
     rows_without_image: tuple[int, ...]
+    names_images: bool = True
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,7 @@ def join_labels(index: ImageIndex, table: Table, columns: LabelColumns) -> Label
         labelled=tuple(labelled),
         unlabelled=tuple(image.name for image in index.images if image.name not in names),
         rows_without_image=tuple(row for row, images in found.items() if not images),
+        names_images=key in ("path", "sop_instance_uid"),
     )
 
 

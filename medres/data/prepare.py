@@ -34,9 +34,11 @@ from medres.data.manifest import (
     write_manifest,
 )
 from medres.data.pseudonyms import Pseudonyms
+from medres.data.series import SeriesListing, list_series
 from medres.data.table import Table, read_table, row_number
 from medres.errors import ManifestError
 from medres.files import write_text
+from medres.imaging.empty_slices import EmptySlices, select_frames
 from medres.imaging.read import count_frames
 
 # Columns of a label table that say who the patient is, without case and punctuation.
@@ -58,6 +60,10 @@ class PrepareOptions:
         positive: of a label column with two words, the one that is the finding.
         patient_column: of the table; "" takes `patient_id`, else the DICOM header's.
         frames: of files with several that the table labels as one.
+        empty_slices: drop leaves out the slices of such files whose pixels are all equal; their
+            pixels are read for it.
+        localizers: drop leaves out the overview images of CT and MR series that are labelled as a
+            whole; one that the table names is kept.
         uncertain: cell of the table that stands for an uncertain label; "" accepts none.
         pseudonyms: in place of patient ids and study UIDs; None keeps these as they are.
     """
@@ -66,6 +72,8 @@ class PrepareOptions:
     positive: str | None = None
     patient_column: str = ""
     frames: Literal["all", "first"] = "all"
+    empty_slices: EmptySlices = "keep"
+    localizers: Literal["drop", "keep"] = "drop"
     uncertain: str = ""
     pseudonyms: Pseudonyms | None = field(default_factory=Pseudonyms)
 
@@ -134,7 +142,10 @@ def prepare_manifest(
         )
     columns = recognize_columns(table, options.patient_column)
     join = join_labels(index, table, columns)
-    made, notes = _build(index, table, columns, join, out, options)
+    series = list_series(index)
+    join, series_notes = _arrange(join, series, options)
+    made, notes = _build(index, table, columns, join, series, out, options)
+    notes = [*series_notes, *notes]
     _write_rejected(rejected_path(out), index.rejected)
     write_manifest(made, out)
     # What a training will see.
@@ -154,6 +165,7 @@ def _build(
     table: Table,
     columns: LabelColumns,
     join: LabelJoin,
+    series: SeriesListing,
     out: Path,
     options: PrepareOptions,
 ) -> tuple[Manifest, list[str]]:
@@ -184,13 +196,47 @@ def _build(
             groups={column: cells[column] for column in groups},
             uncertain=parse_uncertain(table, schema, item.row),
         )
-        rows += [replace(row, frame=frame) for frame in _frames(index, table, item, options)]
+        frames = series.in_order(item.image.name, _frames(index, table, item, options))
+        rows += [replace(row, frame=frame) for frame in frames]
     notes = []
     left_out = sorted(identifying - columns.all) if options.pseudonyms else []
     if left_out:
         notes.append(f"Columns that identify the patient were left out: {', '.join(left_out)}.")
     rows, ids_given, identity_notes = _settle_identities(rows, options.pseudonyms)
     return Manifest(out.parent, tuple(rows), schema, ids_given), [*notes, *identity_notes]
+
+
+def _arrange(
+    join: LabelJoin, series: SeriesListing, options: PrepareOptions
+) -> tuple[LabelJoin, list[str]]:
+    """Slices in the order in which they lie in the patient; localizers left out unless named."""
+    first = {item.image.name: at for at, item in reversed([*enumerate(join.labelled)])}
+    starts: dict[int, int] = {}
+    for item in join.labelled:
+        if place := series.places.get((item.image.name, item.frame or 0)):
+            starts.setdefault(place.series, first[item.image.name])
+
+    def order(item: LabelledImage) -> tuple[int, int, int]:
+        place = series.places.get((item.image.name, item.frame or 0))
+        return (
+            (starts[place.series], place.stack, place.slice)
+            if place
+            else (first[item.image.name], 0, 0)
+        )
+
+    labelled = sorted(join.labelled, key=order)
+    notes = [*series.notes]
+    if not join.names_images and options.localizers == "drop":
+        kept = [i for i in labelled if not _is_localizer(series, i)]
+        if kept and len(kept) < len(labelled):
+            notes.append(f"{len(labelled) - len(kept)} localizer images were left out.")
+            labelled = kept
+    return replace(join, labelled=tuple(labelled)), notes
+
+
+def _is_localizer(series: SeriesListing, item: LabelledImage) -> bool:
+    place = series.places.get((item.image.name, item.frame or 0))
+    return place is not None and place.is_localizer
 
 
 def _patient_id(item: LabelledImage, cell: str) -> str:
@@ -203,10 +249,15 @@ def _frames(
 ) -> Sequence[int]:
     """The frames that a label row stands for."""
     count = item.image.record.number_of_frames
+    address = f"{index.folder / item.image.name}" + (f"::{item.member}" if item.member else "")
     if item.member:
-        count = count_frames(f"{index.folder / item.image.name}::{item.member}")
+        count = count_frames(address)
     if item.frame is None:
-        return range(count if options.frames == "all" else 1)
+        frames = range(count if options.frames == "all" else 1)
+        if count == 1 or options.empty_slices == "keep":
+            return frames
+        kept = select_frames(address, empty_slices=options.empty_slices)
+        return [frame for frame in kept if frame in frames]
     if item.frame >= count:
         raise ManifestError(
             f"{table.path}: row {row_number(item.row)} labels frame {item.frame} of "

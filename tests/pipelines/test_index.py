@@ -63,6 +63,9 @@ def test_one_row_a_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         "bits_stored": "8",
         "transfer_syntax": "Explicit VR Little Endian",
         "voi": "window 128/256 LINEAR",
+        **dict.fromkeys(("row_spacing_mm", "column_spacing_mm", "body_part", "view_position"), ""),
+        **dict.fromkeys(("laterality", "image_type", "burned_in_annotation"), ""),
+        **dict.fromkeys(("series", "stack", "slice", "position_mm"), ""),
         "reason": "",
         "message": "",
     }
@@ -133,3 +136,20 @@ def test_every_real_file_has_a_row(test_data: Path, tmp_path: Path) -> None:
         assert (row["rows"], row["columns"]) == (known[name]["rows"], known[name]["cols"])
         assert row["frames"] == (known[name]["frames"] or "1")
         assert row["modality"] == known[name]["mod"]
+
+
+def test_real_slices_have_their_place_in_their_series(
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = test_data / "data/series", tmp_path / "table.csv"
+    assert main(["index", str(source), "--out", str(out)]) == 3  # its lists of digests are refused
+    rows = [row for row in read(out).values() if row["series"]]
+    series = {number: [r for r in rows if r["series"] == number] for number in ("1", "2")}
+    assert [len(found) for found in series.values()] == [16, 30]
+    for found in series.values():
+        found.sort(key=lambda row: int(row["slice"]))
+        assert [row["slice"] for row in found] == [str(at) for at in range(len(found))]
+        positions = [float(row["position_mm"]) for row in found]
+        assert positions == sorted(positions)
+    assert Path(series["1"][0]["file"]).name == "I10"
+    assert "cross-sectional series: 2" in capsys.readouterr().out
