@@ -10,7 +10,10 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
 - `decision_measures`: F1, MCC, likelihood ratios and the like; PPV and NPV at another prevalence
 - `fixed_rate`: sensitivity at a specificity; `three_way`: decisions with an indeterminate band
-- `calibration`: Brier score, expected calibration error, reliability curve
+- `calibration`: expected calibration error, reliability curve; `brier`: the Brier score, its parts
+- `calibration_line`: calibration slope, intercept, in the large
+- `decision_curve`: net benefit and interventions avoided
+- `agreement`: kappa; `multiclass`: classes that exclude one another
 - `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients
 - `finding_evaluation`, `evaluation`: all of it in one call, per finding and macro

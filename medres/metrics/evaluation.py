@@ -23,11 +23,16 @@ from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
     bootstrap_estimate,
-    clustered_proportion,
     patient_bootstrap,
     patient_groups,
     percentile_intervals,
-    wilson,
+)
+from medres.metrics.multiclass import (
+    SUMMARIES,
+    MulticlassEvaluation,
+    MulticlassRows,
+    evaluate_multiclass,
+    prepare_multiclass,
 )
 from medres.metrics.operating_point import Threshold
 
@@ -63,29 +68,6 @@ class MacroEvaluation:
             "average_precision": self.average_precision.as_json(),
             "findings": list(self.findings),
             "left_out": list(self.left_out),
-        }
-
-
-@dataclass(frozen=True)
-class MulticlassEvaluation:
-    """Decisions for the class with the highest score.
-
-    Attributes:
-        classes: names, in the order of the matrix.
-        accuracy: share of rows whose class was named. Never quote it alone.
-        confusion_matrix: counts; rows = true class, columns = named class.
-    """
-
-    classes: tuple[str, ...]
-    accuracy: Figure
-    confusion_matrix: tuple[tuple[int, ...], ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The entry "multiclass" of `evaluation.json`."""
-        return {
-            "classes": list(self.classes),
-            "accuracy": self.accuracy.as_json(),
-            "confusion_matrix": [list(row) for row in self.confusion_matrix],
         }
 
 
@@ -208,8 +190,8 @@ def evaluate(
         prepare_finding(name, label[:, f], score[:, f], patients, (thresholds or {}).get(name))
         for f, name in enumerate(findings)
     ]
-    hits = _hits(label, score) if kind == "multiclass" else None
-    blocks, correct = _resampled(parts, hits, patients, resamples, seed)
+    classes = prepare_multiclass(label, score, patients) if kind == "multiclass" else None
+    blocks, of_classes = _resampled(parts, classes, patients, resamples, seed)
     entries = tuple(
         evaluate_finding(part, block, level=level, units=PLURALS[unit])
         for part, block in zip(parts, blocks, strict=True)
@@ -222,8 +204,8 @@ def evaluate(
         findings=entries,
         macro=_macro(entries, blocks, level),
         multiclass=None
-        if hits is None
-        else _multiclass(label, score, hits, correct, findings, patients, level),
+        if classes is None
+        else evaluate_multiclass(classes, of_classes, findings, level=level),
         notes=_notes(entries, PLURALS[unit], patient_ids is not None),
     )
 
@@ -270,36 +252,27 @@ def _checked_table(
     return label, score
 
 
-def _hits(label: Tensor, score: Tensor) -> Tensor:
-    """(N, 2) float64: whether the class is known, and whether the highest score named it."""
-    known = ~label[:, 0].isnan()
-    hit = known & (label.nan_to_num().argmax(1) == score.argmax(1))
-    return torch.stack([known, hit], dim=1).to(label.dtype)
-
-
 def _resampled(
     parts: Sequence[FindingRows],
-    hits: Tensor | None,
+    classes: MulticlassRows | None,
     patients: PatientGroups,
     resamples: int,
     seed: int,
 ) -> tuple[list[Tensor], Tensor]:
-    """Statistics of the same resampled patients, for each finding and for the accuracy.
+    """Statistics of the same resampled patients, for each finding and for the classes.
 
     Returns:
-        One (resamples, K) for each finding, and (resamples, 1) for the accuracy (NaN if no hits).
+        One (resamples, K) for each finding, and (resamples, len(SUMMARIES)) or (resamples, 0).
     """
 
     def statistic(weights: Tensor) -> Tensor:
         columns = [part.statistics(weights) for part in parts]
-        if hits is not None:
-            rows = weights.index_select(1, patients.index)
-            known, hit = (rows.to(hits.dtype) @ hits).unbind(1)
-            columns.append((hit / known)[:, None])
+        if classes is not None:
+            columns.append(classes.statistics(weights))
         return torch.cat(columns, dim=1)
 
     samples = patient_bootstrap(statistic, patients, resamples=resamples, seed=seed)
-    width = samples.shape[1] // len(parts)
+    width = (samples.shape[1] - (len(SUMMARIES) if classes else 0)) // len(parts)
     *blocks, rest = samples.tensor_split([width * (k + 1) for k in range(len(parts))], dim=1)
     return blocks, rest
 
@@ -329,31 +302,6 @@ def _macro(
         return bootstrap_estimate(value, interval, level)
 
     return MacroEvaluation(mean("auroc"), mean("average_precision"), names, left_out)
-
-
-def _multiclass(
-    label: Tensor,
-    score: Tensor,
-    hits: Tensor,
-    samples: Tensor,
-    classes: Sequence[str],
-    patients: PatientGroups,
-    level: float,
-) -> MulticlassEvaluation:
-    known = hits[:, 0] > 0
-    n_classes = len(classes)
-    cell = label[known].argmax(1) * n_classes + score[known].argmax(1)
-    matrix = torch.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes).tolist()
-    total, correct = (int(count) for count in hits.sum(0).tolist())
-    accuracy: Figure
-    if total == 0:
-        accuracy = UndefinedEstimate("no labelled rows", level, "Wilson")
-    elif patients.repeated:
-        interval = percentile_intervals(samples, level)[0]
-        accuracy = clustered_proportion(correct / total, interval, patients.n, level)
-    else:
-        accuracy = wilson(correct, total, level)
-    return MulticlassEvaluation(tuple(classes), accuracy, tuple(tuple(row) for row in matrix))
 
 
 def _notes(

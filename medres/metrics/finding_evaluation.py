@@ -14,6 +14,7 @@ from medres.metrics.calibration import (
     bin_columns,
     calibration_error,
     calibration_error_estimate,
+    chance_error,
     reliability_from_bins,
 )
 from medres.metrics.curves import (
@@ -30,6 +31,7 @@ from medres.metrics.intervals import (
     PatientGroups,
     bootstrap_estimate,
     clustered_proportion,
+    patient_groups,
     percentile_intervals,
     wilson,
     wilson_bounds,
@@ -325,8 +327,15 @@ class _Drawn:
         brier, error = (self._drawn(name) for name in names)
         return {
             names[0]: bootstrap_estimate(*brier, self.level),
-            names[1]: calibration_error_estimate(*error, self.level),
+            names[1]: calibration_error_estimate(*error, self._chance_error(), self.level),
         }
+
+    def _chance_error(self) -> float:
+        label, score = self.rows.y_true, self.rows.y_score
+        alone = patient_groups(None, label.numel(), label.device)
+        patients = alone if self.patient_level else self.rows.patients
+        bins = self.rows.columns[:, 7:]
+        return float(chance_error(label, score, bins, patients, level=self.level))
 
     def proportions(self, n_positive: int, n: int, counts: Confusion) -> dict[str, Figure]:
         tp, fp, tn, fn = counts.tp, counts.fp, counts.tn, counts.fn

@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import sklearn.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.calibration import (
-    brier_score,
+    bin_columns,
+    calibration_error,
     calibration_error_estimate,
+    chance_error,
     expected_calibration_error,
     reliability_curve,
 )
 from medres.metrics.intervals import (
     BootstrapInterval,
-    patient_bootstrap,
     patient_groups,
     wilson,
 )
@@ -44,57 +44,71 @@ def test_calibration_error_equals_the_slow_twin(rows, bins: int):
     assert estimate.value == pytest.approx(slow_twins.calibration_error(y, p, bins), abs=1e-12)
 
 
-@given(probabilities)
-def test_brier_score_equals_scikit_learn_and_is_the_same_for_the_complement(rows):
+@given(probabilities, st.sampled_from([1, 2, 5]))
+def test_bins_of_equal_mass_are_as_full_as_ties_allow(rows, bins: int):
     y, p = (np.array(column) for column in rows)
-    estimate = brier_score(y, p, resamples=2)
-    slow = sklearn.metrics.brier_score_loss(y, p, pos_label=1)
-    assert estimate.value == pytest.approx(slow, abs=1e-12)
-    complement = brier_score(1 - y, 1 - p, resamples=2)
-    assert complement.value == pytest.approx(estimate.value, abs=1e-12)
+    curve = reliability_curve(y, p, bins=bins, binning="mass")
+    assert sum(curve.n) == len(y)
+    largest_tie = max(np.unique(p, return_counts=True)[1])
+    assert max(curve.n) <= len(y) / bins + 1 + largest_tie
+    order = np.random.default_rng(0).permutation(len(y))
+    again = reliability_curve(y[order], p[order], bins=bins, binning="mass")
+    assert (again.n, again.observed) == (curve.n, pytest.approx(curve.observed))
 
 
-def test_brier_interval_equals_scikit_learn_in_a_loop():
-    generator = np.random.default_rng(2)
-    p = generator.random(60)
-    y = (generator.random(60) < p).astype(int)
-    weights = patient_bootstrap(
-        lambda w: w, patient_groups(None, 60, torch.device("cpu")), resamples=200
-    ).numpy()
-    slow = slow_twins.resampled(sklearn.metrics.brier_score_loss, y, p, weights)
-    estimate = brier_score(y, p, resamples=200)
-    assert [estimate.low, estimate.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]))
-    assert estimate.method == "patient bootstrap, 200 resamples"
-
-
-def test_brier_interval_of_repeated_rows_does_not_shrink():
-    generator = np.random.default_rng(3)
-    p, y = generator.random(80), generator.integers(0, 2, 80)
-    once = brier_score(y, p)
-    again = brier_score(np.tile(y, 4), np.tile(p, 4), patient_ids=np.tile(np.arange(80), 4))
-    assert (again.low, again.high) == pytest.approx((once.low, once.high), abs=1e-12)
+def test_equal_mass_of_distinct_scores_is_even():
+    p = np.linspace(0.01, 0.2, 100) ** 2
+    curve = reliability_curve([0, 1] * 50, p, binning="mass")
+    assert curve.n == (10,) * 10
+    assert len(reliability_curve([0, 1] * 50, p).n) == 1
 
 
 def test_calibration_error_interval_contains_its_value_and_reaches_0_where_it_must():
     drawn = BootstrapInterval(0.06, 0.11, 2000, 0)
-    estimate = calibration_error_estimate(0.05, drawn)
+    estimate = calibration_error_estimate(0.05, drawn, 0.04)
     assert (estimate.low, estimate.value, estimate.high) == (0.0, 0.05, 0.11)
-    assert estimate.method == "patient bootstrap, 2000 resamples, lower limit reflected"
-    assert calibration_error_estimate(0.3, BootstrapInterval(0.25, 0.35, 9, 0)).low == 0.25
-    nothing = calibration_error_estimate(0.3, BootstrapInterval(None, None, 9, 9))
+    assert estimate.method.startswith("patient bootstrap, 2000 resamples, lower limit reflected")
+    clear = BootstrapInterval(0.25, 0.35, 9, 0)
+    assert calibration_error_estimate(0.3, clear, 0.29).low == pytest.approx(0.25)
+    assert calibration_error_estimate(0.3, clear, 0.30).low == 0.0
+    nothing = calibration_error_estimate(0.3, BootstrapInterval(None, None, 9, 9), 0.1)
     assert nothing.method.startswith("no interval")
 
 
-def test_calibration_error_interval_covers_the_truth_of_a_miscalibrated_model():
-    # P(y = 1 | p) = p^2.5 with p uniform: the error in 10 bins is .2143
+def test_chance_error_is_the_quantile_of_drawn_labels():
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(300, generator=generator, dtype=torch.float64)
+    columns = bin_columns(p, p)
+    drawn = []
+    for _ in range(2000):
+        y = (torch.rand(300, generator=generator) < p).double()
+        drawn.append(float(calibration_error(bin_columns(y, p).sum(0))))
+    patients = patient_groups(None, 300, p.device)
+    fast = float(chance_error(torch.zeros_like(p), p, columns, patients))
+    assert fast == pytest.approx(np.quantile(drawn, 0.975), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("truth", "repeats", "least"),
+    [("calibrated", 1, 0.93), ("calibrated", 4, 0.9), ("off", 1, 0.87)],
+)
+def test_calibration_error_interval_covers_the_truth(truth: str, repeats: int, least: float):
+    # calibrated: error 0. Off: P(y = 1 | p) = p^2.5 with p uniform: the error in 10 bins is .2143
+    power, error = (1.0, 0.0) if truth == "calibrated" else (2.5, 0.2143)
     covered = 0
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
         p = torch.rand(200, generator=generator).double()
-        y = (torch.rand(200, generator=generator) < p**2.5).double()
-        estimate = expected_calibration_error(y, p, resamples=300, seed=seed)
-        covered += estimate.low <= 0.2143 <= estimate.high
-    assert covered >= 52
+        y = (torch.rand(200, generator=generator) < p**power).double()
+        estimate = expected_calibration_error(
+            y.repeat(repeats),
+            p.repeat(repeats),
+            patient_ids=np.tile(np.arange(200), repeats),
+            resamples=300,
+            seed=seed,
+        )
+        covered += estimate.low <= error <= estimate.high
+    assert covered / 60 >= least
 
 
 def test_reliability_curve_holds_filled_bins_with_wilsons_limits():
@@ -113,7 +127,7 @@ def test_scores_on_bin_edges_belong_to_the_bin_above_and_1_to_the_last():
 
 
 def test_scores_outside_0_to_1_are_no_probabilities():
-    for metric in (brier_score, expected_calibration_error, reliability_curve):
+    for metric in (expected_calibration_error, reliability_curve):
         with pytest.raises(UndefinedMetricError, match=r"1 scores outside \[0, 1\] are no prob"):
             metric([0, 1], [0.5, 1.5])
 
@@ -123,3 +137,5 @@ def test_impossible_bins_and_norms_are_refused():
         expected_calibration_error(Y, P, bins=0)
     with pytest.raises(MetricInputError, match="norm 'l3' is unknown; choose 'l1', 'l2' or 'max'"):
         expected_calibration_error(Y, P, norm="l3")
+    with pytest.raises(MetricInputError, match="binning 'area' is unknown; choose 'width' or 'mas"):
+        reliability_curve(Y, P, binning="area")
