@@ -46,14 +46,16 @@ class ShowConfig:
 
 def run(config: ShowConfig) -> ImageRecord:
     """Read, write where asked to; returns the record."""
+    from medres.imaging.isolated import IsolatedReader, ReadRequest
     from medres.imaging.picture import write_picture
-    from medres.imaging.read import read_grayscale, read_record
+    from medres.imaging.read import read_record
 
     if config.out is None and config.intensity == "auto" and config.voi == 0:
         return read_record(config.image, config.frame)
     picture = config.out is not None and config.out.suffix.lower() == ".png"
     intensity = "display" if picture and config.intensity == "auto" else config.intensity
-    image = read_grayscale(config.image, config.frame, intensity=intensity, voi_index=config.voi)
+    with IsolatedReader() as reader:  # a decoder may crash, and still be told of
+        image = reader.read(ReadRequest(config.image, config.frame, intensity, config.voi))
     if config.out is not None:
         write_picture(config.out, image)
     return image.record

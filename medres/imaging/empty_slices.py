@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from medres.errors import ConfigError
-from medres.imaging.read import count_frames, read_grayscale, sniff_format, split_address
+from medres.errors import ConfigError, UnreadableImageError
+from medres.imaging.isolated import ImageFacts, ReadRequest, inspect_ahead
+from medres.imaging.read import count_frames, sniff_format, split_address
 
 EmptySlices = Literal["keep", "drop"]
 
@@ -38,10 +39,11 @@ def select_frames(image: str | Path, *, empty_slices: EmptySlices = "keep") -> t
 
         empty = find_empty_slices(path, plane)
         return tuple(frame for frame in range(count) if not empty[frame])
-    return tuple(frame for frame in range(count) if not _is_empty(image, frame))
+    facts = inspect_ahead(ReadRequest(str(image), frame) for frame in range(count))
+    return tuple(frame for frame, found in enumerate(facts) if not _is_empty(found))
 
 
-def _is_empty(image: str | Path, frame: int) -> bool:
-    content = read_grayscale(image, frame)
-    pixels = content.pixels if content.padding is None else content.pixels[~content.padding]
-    return pixels.size == 0 or bool(pixels.min() == pixels.max())
+def _is_empty(found: ImageFacts | UnreadableImageError) -> bool:
+    if isinstance(found, UnreadableImageError):
+        raise found
+    return found.constant

@@ -75,7 +75,8 @@ class ImageFacts:
 class IsolatedReader:
     """One reading process, started with the first image. For one thread at a time.
 
-    Use it as a context manager, or `close` it.
+    Use it as a context manager, or `close` it; its process ends with the one that asks at the
+    latest. Pickled or forked, it starts a process of its own there.
 
     Args:
         limits: of memory and time.
@@ -84,6 +85,10 @@ class IsolatedReader:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+
+    def __reduce__(self) -> tuple[type[IsolatedReader], tuple[Limits]]:
+        return IsolatedReader, (self.limits,)
 
     def read(self, request: ReadRequest) -> GrayscaleImage:
         """What `read_grayscale` gives, or raises.
@@ -137,6 +142,8 @@ class IsolatedReader:
         return header, answer[1], answer[2]
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if self._owner != os.getpid():  # forked: the process over there answers to the other
+            self._process, self._owner = None, os.getpid()
         if self._process is None:
             limits = f"{self.limits.reader_bytes}, {self.limits.read_seconds}"
             self._process = subprocess.Popen(
@@ -151,7 +158,7 @@ class IsolatedReader:
     def _end(self) -> int:
         """Kill the process and forget it; returns its exit status."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or self._owner != os.getpid():
             return 0
         process.kill()
         for stream in (process.stdin, process.stdout):

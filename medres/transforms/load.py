@@ -14,6 +14,7 @@ from monai.transforms import MapTransform
 from monai.utils.enums import CommonKeys, MetaKeys, SpaceKeys
 
 from medres.imaging.grayscale import GrayscaleImage, fill_padding
+from medres.imaging.isolated import IsolatedReader, ReadRequest
 from medres.imaging.read import read_grayscale
 from medres.imaging.resampling import Fit, Geometry
 from medres.transforms.affine import image_affine, resize_affine
@@ -35,6 +36,8 @@ class LoadGrayscaled(MapTransform):
             gives the same pixels to rounding. `FitGeometryd` then only pads or crops, and its
             inverse ends at that size. None reads it at its own size.
         geometry: with fit_size; see `FitGeometryd`.
+        isolated: decode in a process apart, so that a file on which a decoder crashes, hangs or
+            takes all memory costs one `UnreadableImageError`; for archives of unknown origin.
 
     Returns:
         From `__call__`, the item with a `MetaTensor` whose affine holds the pixel spacing in mm
@@ -54,20 +57,26 @@ class LoadGrayscaled(MapTransform):
         allow_missing_keys: bool = False,
         fit_size: int | None = None,
         geometry: Geometry = "pad",
+        isolated: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.intensity = intensity
         self.frame_key = frame_key
         self.fit = None if fit_size is None else Fit(fit_size, geometry)
+        self.reader = IsolatedReader() if isolated else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Read each image of an item."""
         item = dict(data)
         frame = int(item.get(self.frame_key, 0))
         for key in self.key_iterator(item):
-            image = read_grayscale(item[key], frame, intensity=self.intensity, fit=self.fit)
-            item[key] = as_meta_tensor(image, filename=str(item[key]))
+            item[key] = as_meta_tensor(self._read(item[key], frame), filename=str(item[key]))
         return item
+
+    def _read(self, address: Any, frame: int) -> GrayscaleImage:
+        if self.reader is None:
+            return read_grayscale(address, frame, intensity=self.intensity, fit=self.fit)
+        return self.reader.read(ReadRequest(str(address), frame, self.intensity, fit=self.fit))
 
 
 def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:

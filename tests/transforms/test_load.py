@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, list_data_collate
+from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
 from monai.transforms import Compose
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
@@ -72,6 +72,27 @@ def test_load_at_the_fitted_size_equals_loading_and_fitting(
     assert (at_once - apart).abs().max() < 5e-6
     assert torch.allclose(at_once.affine, apart.affine, atol=1e-12)
     assert at_once.meta["spatial_shape"].tolist() == apart.meta["spatial_shape"].tolist()
+
+
+def test_load_can_decode_apart_in_every_worker_of_a_data_loader(tmp_path: Path) -> None:
+    items = []
+    for number in range(6):
+        pixels = np.full((4, 4), number, np.uint8)
+        pixels[0, 0] = 255
+        write_radiograph(tmp_path / f"{number}.dcm", pixels, "MONOCHROME2")
+        items.append({"image": str(tmp_path / f"{number}.dcm")})
+    load = LoadGrayscaled("image", isolated=True)
+    load(items[0])  # its process is not the workers'
+    loader = DataLoader(
+        Dataset(items, load), num_workers=2, batch_size=1, multiprocessing_context="fork"
+    )
+    values = [round(float(batch["image"][0, 0, 1, 1]) * 255) for batch in loader]
+    assert values == [0, 1, 2, 3, 4, 5]
+    copied = pickle.loads(pickle.dumps(load))  # as a worker that is spawned receives it
+    assert float(copied(items[3])["image"][0, 1, 1]) * 255 == pytest.approx(3)
+    for used in (load, copied):
+        assert used.reader is not None
+        used.reader.close()
 
 
 def test_load_takes_the_frame_of_the_item(tmp_path: Path) -> None:
