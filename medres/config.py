@@ -124,21 +124,66 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True)
+class StageConfig:
+    """Where one stage of the network differs from the preset.
+
+    Args:
+        opens_at_epoch: from when on it trains, from 0; fractions are accepted; never keeps it
+            frozen; null is as the preset says.
+        learning_rate: its own, above 0; null is the preset's share of training.learning_rate.
+    """
+
+    opens_at_epoch: float | Literal["never"] | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class StagesConfig:
+    """Where single stages differ from the preset, in the order of the data.
+
+    Args:
+        adapter: of stem `adapter`.
+        conv1: with its batch-norm, bn1.
+        layer1: the first block of the trunk.
+        layer2: the second.
+        layer3: the third.
+        layer4: the fourth.
+        head: the linear layer that gives the logits.
+    """
+
+    adapter: StageConfig = field(default_factory=StageConfig)
+    conv1: StageConfig = field(default_factory=StageConfig)
+    layer1: StageConfig = field(default_factory=StageConfig)
+    layer2: StageConfig = field(default_factory=StageConfig)
+    layer3: StageConfig = field(default_factory=StageConfig)
+    layer4: StageConfig = field(default_factory=StageConfig)
+    head: StageConfig = field(default_factory=StageConfig)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How the network is fine-tuned.
 
     Args:
-        preset: of unfreezing; with random weights every preset resolves to full, and says so.
+        preset: of unfreezing, see docs/stems_and_schedules.md; with random weights every preset
+            resolves to full, and says so.
         epochs: at most so many.
         batch_size: per device; the last partial batch of an epoch is dropped.
         accumulate: so many batches make one optimizer step, for a batch that memory does not hold.
             Batch-norm still sees them one by one.
         learning_rate: of head and adapter; the other stages' rates are the preset's share of it.
         weight_decay: on weights of convolutions and of the head, never on norms and biases.
-        optimizer: adamw, or sgd with Nesterov momentum 0.9.
-        warmup_epochs: of linear warm-up before the cosine.
+        optimizer: adamw; adam, whose decay goes into the gradient; or sgd with Nesterov momentum
+            0.9.
+        course: how all rates change together: warm-up and then cosine, linear or constant; or
+            one_cycle, which has its own warm-up.
+        cycle_momentum: with one_cycle, let the momentum run against the rate.
+        warmup_epochs: of linear warm-up of all rates.
         frozen_epochs: how long freeze_then_finetune keeps the trunk frozen, and how long each
             step of gradual lasts.
+        stage_warmup_epochs: of linear warm-up of each stage that opens later.
+        adapter_frozen_steps: keep the adapter as it is for so many steps; -1 for good.
+        stages: where single stages differ from the preset.
         loss: cross_entropy, or focal, which turns from the easy images to the hard ones.
         focal_gamma: how much so, 1 or more.
         class_weights: weigh positives by the training set's negatives per positive.
@@ -160,17 +205,29 @@ class TrainingConfig:
         augmentation: random changes of the training images.
     """
 
-    preset: Literal["freeze_then_finetune", "discriminative", "gradual", "full"] = (
-        "freeze_then_finetune"
-    )
+    preset: Literal[
+        "freeze_then_finetune",
+        "discriminative",
+        "gradual",
+        "layerwise_decay",
+        "surgical",
+        "batch_norm_affine",
+        "linear_probe",
+        "full",
+    ] = "freeze_then_finetune"
     epochs: int = 20
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    course: Literal["cosine", "linear", "one_cycle", "constant"] = "cosine"
+    cycle_momentum: bool = False
     warmup_epochs: float = 1.0
     frozen_epochs: float = 3.0
+    stage_warmup_epochs: float = 1.0
+    adapter_frozen_steps: int = 0
+    stages: StagesConfig = field(default_factory=StagesConfig)
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = 2.0
     class_weights: bool = True

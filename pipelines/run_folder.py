@@ -5,6 +5,7 @@
     RUN/
         config.yaml        resolved, ready for --config
         run.json           versions, machine, seed, digests of the inputs
+        schedule.txt, .png what trains when, and at which rates
         manifest.csv       with its split
         epochs.jsonl       one line an epoch;  events/  the same for TensorBoard
         checkpoints/       last.pt, best.pt
@@ -28,36 +29,43 @@ from medres.data.manifest import write_manifest
 from medres.files import file_digest, write_json, write_text
 from medres.metrics.operating_point import Threshold
 from medres.provenance import collect_provenance
+from medres.reports.schedule_picture import save_schedule_picture
 from medres.scoring.case_scores import ImageScores
 from medres.scoring.predictor import Predictor
+from medres.training.advice import advise, gather_facts
 from medres.training.calibrate import NOT_CALIBRATED, Calibration, fit_calibration
 from medres.training.dataset import as_items
 from medres.training.fine_tuning import FineTuned, InitialNetwork
 from medres.training.precision import describe_device, resolve_device
+from medres.training.schedule_table import format_schedule
 from medres.training.training_data import TrainingData
 from pipelines.progress import follow
 
 
 def announce(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> None:
     """Say what is about to be trained, and what differs from what was asked for."""
-    counts = data.counts()["train"]
+    counts, outline = data.counts()["train"], initial.outline
     print(
         f"ResNet-{config.model.depth}, stem {config.model.stem}, {initial.weights.description}, "
-        f"preset {initial.resolved.preset}: {counts['images']} images of {counts['patients']} "
-        f"patients, {initial.steps_per_epoch} steps of {initial.step_images} images",
+        f"preset {outline.resolved.preset}: {counts['images']} images of {counts['patients']} "
+        f"patients, {outline.steps_per_epoch} steps of {outline.step_images} images",
         file=sys.stderr,
     )
+    print(advise(gather_facts(data.manifest), config).format(), file=sys.stderr)
     print(initial.augmentation, file=sys.stderr)
     for note in (*data.notes, *initial.notes):
         print(f"note: {note}", file=sys.stderr)
 
 
-def record_inputs(config: RunConfig, data: TrainingData) -> None:
-    """Write what the run starts from: configuration, split manifest, versions, digests."""
+def record_inputs(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> None:
+    """Write what the run starts from: configuration, split, schedule, versions, digests."""
     device = describe_device(resolve_device(config.device))
     manifest = config.data.manifest
     write_text(config.out / "config.yaml", format_config(config))
     write_manifest(data.manifest, config.out / "manifest.csv")
+    schedule = initial.outline.schedule
+    write_text(config.out / "schedule.txt", f"{format_schedule(schedule)}\n")
+    save_schedule_picture(schedule, config.out / "schedule.png")
     write_json(
         config.out / "run.json",
         {

@@ -4,12 +4,15 @@
     medres prepare FOLDER --labels TABLE.csv --out manifest.csv
     medres train --data.manifest manifest.csv --out runs/mine          # your own
     medres train --config pipelines/configs/kermany.yaml --data.manifest manifest.csv
+    medres train --data.manifest manifest.csv --out runs/mine --dry-run    # look before you train
     torchrun --nproc-per-node 2 -m pipelines.xray_train --data.manifest manifest.csv --out runs/two
 
 Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take;
 `report/evaluation.html` and `.json`; `predictions/`; `manifest.csv` with its split; `config.yaml`;
-`epochs.jsonl`, TensorBoard `events/` and `checkpoints/`. Started again on the same folder, it
-resumes. Without arguments it trains on the sample data: about 5 minutes on 2 cores.
+`schedule.txt` and `.png`; `epochs.jsonl`, TensorBoard `events/` and `checkpoints/`. Started again
+on the same folder, it resumes. `--dry-run` prints advice and the schedule, draws it and trains
+nothing; it reads no pixels. Without arguments it trains on the sample data: about 5 minutes on 2
+cores.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from pipelines.run_folder import Judged
 
 PROGRAM = "medres train"
+DRY_RUN = "--dry-run"
 SAMPLE_CONFIG = Path(__file__).parent / "configs" / "sample.yaml"
 
 
@@ -56,7 +60,7 @@ def train_on(config: RunConfig, data: TrainingData) -> FineTuned:
     initial = initialise(config, data)
     if is_first():
         run_folder.announce(config, data, initial)
-        run_folder.record_inputs(config, data)
+        run_folder.record_inputs(config, data, initial)
     return fine_tune(config, data, initial)
 
 
@@ -84,17 +88,25 @@ def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
 
 
 def train(arguments: Sequence[str], program: str, description: str) -> None:
-    """Parse a command line, make the sample data if it is theirs to train on, and run."""
-    config = parse_config(arguments, prog=program, description=description)
+    """Parse a command line, make the sample data if it is theirs to train on, and run.
+
+    `--dry-run` is a word to the program, no key of the run: it stands in no config file.
+    """
+    keys = [word for word in arguments if word != DRY_RUN]
+    config = parse_config(keys, prog=program, description=description)
 
     from medres.training.distributed import first_before_others, process_group
+    from pipelines import dry_run
     from pipelines.sample import make_sample_manifest
 
     with process_group():
         if config.data.manifest is not None:
             with first_before_others():
                 make_sample_manifest(config.data.manifest)
-        run(config)
+        if len(keys) < len(arguments):
+            dry_run.run(config)
+        else:
+            run(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

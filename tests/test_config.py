@@ -102,3 +102,14 @@ def test_every_shipped_config_is_valid() -> None:
 def test_check_config_accepts_and_returns_the_default() -> None:
     config = dataclasses.replace(RunConfig(), seed=9)
     assert check_config(config) is config
+
+
+def test_single_stages_are_set_by_flag_and_file(tmp_path):
+    path = tmp_path / "stages.yaml"
+    path.write_text("training: {stages: {layer1: {opens_at_epoch: never}}}")
+    flags = ["--config", str(path), "--training.stages.head.learning_rate", "0.002"]
+    stages = parse_config([*flags, "--training.stages.layer4.opens_at_epoch", "2"], prog="x")
+    assert stages.training.stages.layer1.opens_at_epoch == "never"
+    assert stages.training.stages.layer4.opens_at_epoch == 2.0
+    assert stages.training.stages.head.learning_rate == 0.002
+    assert stages.training.stages.conv1.learning_rate is None

@@ -15,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from medres.errors import ConfigError
 
 Stage = Literal["adapter", "conv1", "layer1", "layer2", "layer3", "layer4", "head"]
+Tensors = Literal["all", "batch_norm"]
+"""Which tensors of an open stage train: all, or the weights and biases of its batch-norm alone."""
 STAGES: tuple[Stage, ...] = ("adapter", "conv1", "layer1", "layer2", "layer3", "layer4", "head")
 
 STAGE_MODULES: dict[Stage, tuple[str, ...]] = {
@@ -87,6 +89,7 @@ def apply_stage_states(
     network: StagedNetwork,
     active_stages: Collection[str],
     batch_norm_eval: Collection[str] = (),
+    affine_only: Collection[str] = (),
 ) -> None:
     """Open some stages and freeze the rest.
 
@@ -97,15 +100,19 @@ def apply_stage_states(
         network: a `GrayscaleResNet`.
         active_stages: that train.
         batch_norm_eval: of the active ones, those whose running statistics stay as they are.
+        affine_only: of the active ones, those in which batch-norm's weights and biases train alone.
 
     Raises:
         ConfigError: no such stage.
     """
     active = {check_stage(stage) for stage in active_stages}
     held = {check_stage(stage) for stage in batch_norm_eval}
+    affine = {check_stage(stage) for stage in affine_only}
+    norms = {id(p) for norm in batch_norms(network, affine) for p in norm.parameters()}
     for stage in STAGES:
         for parameter in stage_parameters(network, stage).values():
-            parameter.requires_grad_(stage in active)
-            if stage not in active:
+            trains = stage in active and (stage not in affine or id(parameter) in norms)
+            parameter.requires_grad_(trains)
+            if not trains:
                 parameter.grad = None  # a stale gradient would still step
     network.set_batch_norm_eval(held | (set(STAGES) - active))

@@ -12,7 +12,6 @@ from monai.utils import set_determinism
 
 from medres.config import RunConfig, config_as_json
 from medres.data.uncertain_labels import training_targets
-from medres.errors import ConfigError
 from medres.models.resnet import GrayscaleResNet
 from medres.models.weights import WeightsRecord, load_weights
 from medres.training.dataset import (
@@ -25,6 +24,7 @@ from medres.training.dataset import (
 )
 from medres.training.distributed import check_shares, is_first, rank, world_size
 from medres.training.losses import balanced_class_weights
+from medres.training.outline import TrainingOutline, outline_training
 from medres.training.plan import TrainingPlan, TrainingResult, fingerprint
 from medres.training.precision import (
     ComputePrecision,
@@ -32,7 +32,8 @@ from medres.training.precision import (
     resolve_device,
     resolve_precision,
 )
-from medres.training.schedule import ResolvedPreset, Schedule, build_schedule, resolve_preset
+from medres.training.presets import ResolvedPreset
+from medres.training.schedule import Schedule
 from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData
 from medres.transforms.augmentation import ResolvedAugmentation, resolve_augmentation
@@ -97,9 +98,7 @@ class InitialNetwork:
     Attributes:
         network: with its initial weights.
         weights: what they are.
-        resolved: what the preset, batch size and batch-norm policy come to with them.
-        step_images: images an optimizer step: `accumulate` whole batches of every process.
-        steps_per_epoch: whole steps of the training images.
+        outline: how they will be trained.
         augmentation: of the training images, by their modality.
         device: where it will compute.
         precision: of the forward pass there.
@@ -107,9 +106,7 @@ class InitialNetwork:
 
     network: GrayscaleResNet
     weights: WeightsRecord
-    resolved: ResolvedPreset
-    step_images: int
-    steps_per_epoch: int
+    outline: TrainingOutline
     augmentation: ResolvedAugmentation
     device: torch.device
     precision: ComputePrecision
@@ -118,7 +115,7 @@ class InitialNetwork:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the results has to know."""
         start = () if self.weights.trained else (FROM_RANDOM,)
-        return (*start, *self.resolved.notes, *self.weights.notes, *self.augmentation.notes)
+        return (*start, *self.outline.notes, *self.weights.notes, *self.augmentation.notes)
 
 
 def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
@@ -138,39 +135,17 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
         num_outputs=len(data.manifest.schema.findings),
     )
     weights = load_weights(network, config.model.weights)
-    resolved = resolve_preset(
-        config.training.preset,
-        weights_are_trained=weights.trained,
-        batch_size=config.training.batch_size,
-        batch_norm=config.model.batch_norm,
-    )
-    images = len(data.manifest.split("train"))
-    step_images = _step_images(images, resolved.batch_size, config.training.accumulate)
     check_shares(len(data.manifest.split("validation")), "validation")
     return InitialNetwork(
         network=network,
         weights=weights,
-        resolved=resolved,
-        step_images=step_images,
-        steps_per_epoch=images // step_images,
+        outline=outline_training(
+            config, len(data.manifest.split("train")), weights_are_trained=weights.trained
+        ),
         augmentation=resolve_augmentation(config.training.augmentation, data.survey.modalities),
         device=device,
         precision=precision,
     )
-
-
-def _step_images(images: int, batch_size: int, accumulate: int) -> int:
-    """Images of an optimizer step; refused where the training images do not suffice for one."""
-    parts = [f"training.batch_size {batch_size}"]
-    parts += [f"training.accumulate {accumulate}"] if accumulate > 1 else []
-    parts += [f"{world_size()} processes"] if world_size() > 1 else []
-    step_images = batch_size * accumulate * world_size()
-    if images < step_images:
-        raise ConfigError(
-            f"{' x '.join(parts)}: {step_images} is more than the {images} training images; give "
-            "a smaller batch or more images"
-        )
-    return step_images
 
 
 def fine_tune(
@@ -187,12 +162,11 @@ def fine_tune(
     Raises:
         ConfigError: a run folder with another configuration.
     """
-    network, weights = initial.network, initial.weights
-    schedule = _build_schedule(config, initial)
+    network, outline = initial.network, initial.outline
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
         *_build_loaders(config, data, initial, show=show),
-        _build_plan(config, data, initial, schedule),
+        _build_plan(config, data, initial),
         config.out,
         device=initial.device,
         show=show,
@@ -200,30 +174,15 @@ def fine_tune(
     result = run.run()
     return FineTuned(
         network=network,
-        weights=weights,
-        schedule=schedule,
-        resolved=initial.resolved,
+        weights=initial.weights,
+        schedule=outline.schedule,
+        resolved=outline.resolved,
         augmentation=initial.augmentation,
         result=result,
         device=initial.device,
         precision=initial.precision,
-        step_images=initial.step_images,
+        step_images=outline.step_images,
         notes=initial.notes,
-    )
-
-
-def _build_schedule(config: RunConfig, initial: InitialNetwork) -> Schedule:
-    training = config.training
-    return build_schedule(
-        initial.resolved.preset,
-        epochs=training.epochs,
-        steps_per_epoch=initial.steps_per_epoch,
-        base_learning_rate=training.learning_rate,
-        warmup_epochs=training.warmup_epochs,
-        frozen_epochs=training.frozen_epochs,
-        batch_norm=initial.resolved.batch_norm,
-        stem=config.model.stem,
-        weights_are_trained=initial.weights.trained,
     )
 
 
@@ -249,21 +208,18 @@ def _build_loaders(
         progress=progress,
     )
     share: dict[str, int] = {"rank": rank(), "processes": world_size()}
-    whole_steps = initial.steps_per_epoch * initial.step_images
+    whole_steps = initial.outline.steps_per_epoch * initial.outline.step_images
     sampler = EpochSampler(len(train), config.seed, count=whole_steps, **share)
     shown = ShareSampler(len(validation), **share)
     return (
-        build_loader(train, initial.resolved.batch_size, sampler=sampler, workers=training.workers),
+        build_loader(
+            train, initial.outline.resolved.batch_size, sampler=sampler, workers=training.workers
+        ),
         build_loader(validation, FORWARD_BATCH, sampler=shown, workers=training.workers),
     )
 
 
-def _build_plan(
-    config: RunConfig,
-    data: TrainingData,
-    initial: InitialNetwork,
-    schedule: Schedule,
-) -> TrainingPlan:
+def _build_plan(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> TrainingPlan:
     training, schema = config.training, data.manifest.schema
     targets = [training_targets(row, config.data.uncertain) for row in data.manifest.split("train")]
     positive_weights = (
@@ -279,9 +235,9 @@ def _build_plan(
         del values[key]
     return TrainingPlan(
         kind=schema.kind,
-        schedule=schedule,
+        schedule=initial.outline.schedule,
         epochs=training.epochs,
-        batch_size=initial.resolved.batch_size,
+        batch_size=initial.outline.resolved.batch_size,
         accumulate=training.accumulate,
         optimizer=training.optimizer,
         weight_decay=training.weight_decay,

@@ -8,7 +8,7 @@ optimizer passes it by: no momentum and no weight decay moves it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from medres.models.stages import (
 )
 from medres.training.schedule import Schedule
 
+OptimizerName = Literal["adamw", "adam", "sgd"]
 DECAYED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Only the `weight` of these types decays; norms and biases do not. By type: names that contain
 `bn` miss the norms called `downsample.1`."""
@@ -33,7 +34,7 @@ def build_optimizer(
     network: StagedNetwork,
     weight_decay: float = 1e-4,
     *,
-    name: Literal["adamw", "sgd"] = "adamw",
+    name: OptimizerName = "adamw",
     learning_rate: float = 1e-3,
 ) -> Optimizer:
     """An optimizer over every parameter, each once.
@@ -45,7 +46,7 @@ def build_optimizer(
     Args:
         network: a `GrayscaleResNet`.
         weight_decay: on the weights of convolutions and of the head, 0 or more.
-        name: adamw, or sgd with Nesterov momentum 0.9.
+        name: adamw; adam, which adds the decay to the gradient; or sgd with Nesterov momentum 0.9.
         learning_rate: until a schedule sets it.
 
     Raises:
@@ -55,10 +56,14 @@ def build_optimizer(
     optimizer: Optimizer
     if name == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    elif name == "adam":
+        optimizer = torch.optim.Adam(groups, lr=learning_rate)
     elif name == "sgd":
         optimizer = torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
     else:
-        raise ConfigError(f"optimizer: {name!r} is not accepted; give adamw or sgd")
+        raise ConfigError(
+            f"optimizer: {name!r} is not accepted; give one of {', '.join(get_args(OptimizerName))}"
+        )
     optimizer.register_load_state_dict_pre_hook(check_group_names)
     return optimizer
 
@@ -118,7 +123,7 @@ def check_group_names(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 def apply_schedule(
     network: StagedNetwork, optimizer: Optimizer, schedule: Schedule, step: int
 ) -> None:
-    """Bring network and optimizer to a global step: what trains, batch-norm, learning rates.
+    """Bring network and optimizer to a global step: what trains, batch-norm, rates, momentum.
 
     Call it before the forward pass. In a loop without MONAI::
 
@@ -142,6 +147,12 @@ def apply_schedule(
         network,
         [stage for stage, state in states.items() if state.active],
         [stage for stage, state in states.items() if state.batch_norm == "eval"],
+        [stage for stage, state in states.items() if state.tensors == "batch_norm"],
     )
+    momentum = schedule.momentum(step)
     for group in optimizer.param_groups:
         group["lr"] = states[group["stage"]].learning_rate
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        elif momentum is not None:
+            group["momentum"] = momentum

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medres.training.history import EpochRecord
+from medres.training.optimizer import OptimizerName
 from medres.training.precision import ComputePrecision
 from medres.training.schedule import Schedule
 from medres.training.selection import SelectBy
@@ -25,7 +26,7 @@ class TrainingPlan:
         epochs: at most so many.
         batch_size: images an iteration and process.
         accumulate: iterations whose gradients make one optimizer step.
-        optimizer: adamw or sgd.
+        optimizer: adamw, adam or sgd.
         weight_decay: on weights of convolutions and of the head.
         label_smoothing: moves targets this far toward the middle.
         focal_gamma: of the focal loss; 0 for cross-entropy.
@@ -45,7 +46,7 @@ class TrainingPlan:
     epochs: int
     batch_size: int
     accumulate: int = 1
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     focal_gamma: float = 0.0

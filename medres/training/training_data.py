@@ -15,12 +15,10 @@ from medres.data.manifest import (
     Split,
     check_classes,
     check_files,
-    read_manifest,
-    select_rows,
 )
+from medres.data.run_manifest import read_run_manifest
 from medres.data.splits import assign_splits
 from medres.data.uncertain_labels import describe_uncertain
-from medres.errors import ConfigError
 from medres.transforms.preprocessing import Preprocessing
 from medres.transforms.survey import PixelSurvey, fit_histogram, survey_images
 
@@ -104,23 +102,6 @@ def prepare_training_data(
         notes=(*manifest.notes, *leakage.notes, *uncertain),
         leakage=leakage.as_json(),
     )
-
-
-def read_run_manifest(config: RunConfig) -> Manifest:
-    """The manifest that a configuration names, with the rows that `data.where` keeps."""
-    if config.data.manifest is None:
-        raise ConfigError(
-            "data.manifest: none given; make one with `medres prepare FOLDER --labels TABLE.csv "
-            "--out manifest.csv` and pass --data.manifest manifest.csv"
-        )
-    data = config.data
-    manifest = read_manifest(
-        config.data.manifest,
-        findings=data.findings,
-        positive=data.positive,
-        uncertain="" if data.uncertain == "refuse" else data.uncertain_value,
-    )
-    return select_rows(manifest, data.where)
 
 
 def _fit_preprocessing(

@@ -79,6 +79,26 @@ def test_frozen_trunk_computes_no_graph():
     assert not features[0].requires_grad
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_affine_only_opens_the_norms_of_a_stage_by_type(depth):
+    network = GrayscaleResNet(depth)
+    apply_stage_states(network, STAGES, affine_only=["layer2", "layer3"])
+    for stage in STAGES[1:]:
+        norms = {id(p) for norm in batch_norms(network, [stage]) for p in norm.parameters()}
+        for name, parameter in stage_parameters(network, stage).items():
+            expected = stage not in ("layer2", "layer3") or id(parameter) in norms
+            assert parameter.requires_grad == expected, name
+    trains = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert "backbone.layer2.0.downsample.1.weight" in trains
+    assert "backbone.layer2.0.downsample.0.weight" not in trains
+
+
+def test_affine_only_of_a_frozen_stage_stays_frozen():
+    network = GrayscaleResNet(18)
+    apply_stage_states(network, ["head"], affine_only=["layer1"])
+    assert not any(p.requires_grad for p in stage_parameters(network, "layer1").values())
+
+
 def test_unknown_stage_is_refused():
     with pytest.raises(ConfigError, match="stage: 'fc' is not accepted; give some of adapter, con"):
         apply_stage_states(GrayscaleResNet(18), ["fc"])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medres.training.course import course_factor
+from medres.training.course import COURSES, course_factor, one_cycle_momentum
 
 
 def test_cosine_rises_linearly_and_falls_as_half_a_cosine():
@@ -31,6 +31,18 @@ def test_constant_has_the_warmup_alone():
     assert [course_factor("constant", step, 5, 2) for step in range(5)] == [0.5, 1, 1, 1, 1]
 
 
+def test_linear_rises_and_falls_in_straight_lines():
+    factors = [course_factor("linear", step, 6, 2) for step in range(6)]
+    assert factors == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_momentum_of_one_cycle_stays_between_its_ends():
+    momenta = [one_cycle_momentum(step, 50) for step in range(53)]
+    assert min(momenta) == pytest.approx(0.85)
+    assert momenta[0] == 0.95
+    assert momenta[49:] == pytest.approx([0.95] * 4)
+
+
 def test_one_cycle_of_pytorch_is_the_same():
     tensor = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([tensor], lr=1.0)
@@ -43,7 +55,7 @@ def test_one_cycle_of_pytorch_is_the_same():
             scheduler.step()
 
 
-@pytest.mark.parametrize("course", ["cosine", "one_cycle", "constant"])
+@pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 7, 50])
 def test_factor_stays_in_its_range_and_holds_past_the_end(course, total):
     factors = [course_factor(course, step, total, min(2, total - 1)) for step in range(total + 3)]

@@ -10,9 +10,9 @@ from medres.errors import ConfigError, WeightsError
 from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import stage_parameters
 from medres.training.optimizer import apply_schedule, build_optimizer
-from medres.training.schedule import build_schedule
+from medres.training.presets import build_schedule
 
-OPTIMIZERS = ("adamw", "sgd")
+OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
 def names_of(optimizer, **wanted):
@@ -81,8 +81,55 @@ def test_groups_carry_stage_and_name():
     ]
 
 
+def test_adam_decays_through_the_gradient_and_adamw_does_not():
+    weights = {}
+    for name in ("adam", "adamw"):
+        torch.manual_seed(0)
+        network = GrayscaleResNet(18)
+        optimizer = build_optimizer(network, 0.1, name=name, learning_rate=0.01)
+        before = network.backbone.fc.weight.detach().clone()
+        network.backbone.fc.weight.grad = torch.zeros_like(before)
+        optimizer.step()
+        weights[name] = network.backbone.fc.weight / before
+    # AdamW: w - lr·λ·w. Adam: the decay is the gradient, and its first step is lr long.
+    assert weights["adamw"].detach() == pytest.approx(0.999, rel=1e-6)
+    assert (weights["adam"].detach() < 0.9999).all()
+    assert weights["adam"].std() > 1e-3
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_momentum_cycles_as_in_pytorchs_one_cycle(name):
+    network = GrayscaleResNet(18)
+    optimizer = build_optimizer(network, name=name)
+    schedule = build_schedule(
+        "full", epochs=4, steps_per_epoch=10, course="one_cycle", cycle_momentum=True
+    )
+    theirs = build_optimizer(network, name=name)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(theirs, max_lr=1e-3, total_steps=40)
+    for step in range(40):
+        apply_schedule(network, optimizer, schedule, step)
+        own, other = optimizer.param_groups[0], theirs.param_groups[0]
+        assert own["lr"] == pytest.approx(other["lr"], rel=1e-6)
+        if name == "sgd":
+            assert own["momentum"] == pytest.approx(other["momentum"])
+        else:
+            assert own["betas"] == pytest.approx(other["betas"])
+        theirs.step()
+        if step < 39:
+            scheduler.step()
+
+
+def test_schedule_without_cycling_leaves_the_optimizers_momentum():
+    network = GrayscaleResNet(18)
+    optimizer = build_optimizer(network)
+    apply_schedule(network, optimizer, build_schedule("full", epochs=2, steps_per_epoch=2), 0)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
+
+
 def test_another_optimizer_is_refused():
-    with pytest.raises(ConfigError, match="optimizer: 'lamb' is not accepted; give adamw or sgd"):
+    with pytest.raises(
+        ConfigError, match="optimizer: 'lamb' is not accepted; give one of adamw, adam, sgd"
+    ):
         build_optimizer(GrayscaleResNet(18), name="lamb")
 
 

@@ -13,7 +13,7 @@ from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import stage_parameters
 from medres.training.losses import ClassificationLoss
 from medres.training.optimizer import build_optimizer
-from medres.training.schedule import build_schedule
+from medres.training.presets import build_schedule
 from medres.training.schedule_handler import ScheduleHandler
 
 EPOCHS, STEPS = 5, 2

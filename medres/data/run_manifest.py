@@ -1,0 +1,24 @@
+"""The manifest that a run's configuration names."""
+
+from __future__ import annotations
+
+from medres.config import RunConfig
+from medres.data.manifest import Manifest, read_manifest, select_rows
+from medres.errors import ConfigError
+
+
+def read_run_manifest(config: RunConfig) -> Manifest:
+    """The manifest that a configuration names, with the rows that `data.where` keeps."""
+    if config.data.manifest is None:
+        raise ConfigError(
+            "data.manifest: none given; make one with `medres prepare FOLDER --labels TABLE.csv "
+            "--out manifest.csv` and pass --data.manifest manifest.csv"
+        )
+    data = config.data
+    manifest = read_manifest(
+        config.data.manifest,
+        findings=data.findings,
+        positive=data.positive,
+        uncertain="" if data.uncertain == "refuse" else data.uncertain_value,
+    )
+    return select_rows(manifest, data.where)
