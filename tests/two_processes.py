@@ -13,18 +13,19 @@ from monai.engines.utils import IterationEvents
 from small_training import build_run, final_state
 from torch.nn.parallel import DistributedDataParallel
 
-from medres.training import distributed
+from medres.training import distributed, wrapping
 
 
-def train_together(folder: Path) -> dict:
+def train_together(folder: Path, *, compiled: bool = False) -> dict:
     """A whole unfreezing of two images a process and step; gradients as they were applied."""
     share = {"rank": distributed.rank(), "processes": 2}
-    run = build_run(folder, batch_size=2, optimizer="sgd", **share)
+    run = build_run(folder, batch_size=2, optimizer="sgd", compile=compiled, **share)
     gradients, wrappers = [], []
 
     @run.trainer.on(IterationEvents.BACKWARD_COMPLETED)
     def note(engine: Engine) -> None:
-        wrappers.append(engine.network)
+        network = engine.network
+        wrappers.append(network._orig_mod if compiled else network)
         gradients.append(
             {n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None}
         )
@@ -82,6 +83,7 @@ def fail_alone(folder: Path) -> None:
 
 def main(folder: Path, mode: str) -> None:
     torch.set_num_threads(1)
+    wrapping.BACKEND = "eager"  # dynamo's graphs alone: inductor would take a minute
     with distributed.process_group():
         if mode == "fail":
             fail_alone(folder)
@@ -93,6 +95,7 @@ def main(folder: Path, mode: str) -> None:
             "mean": distributed.mean_over_processes(torch.tensor(float(rank))),
             "first": distributed.from_first(torch.tensor([rank, 5.0])),
             "together": train_together(folder / "together"),
+            "compiled": train_together(folder / "compiled", compiled=True),
             "resumed": train_and_resume(folder),
         }
         torch.save(results, folder / f"rank{rank}.pt")

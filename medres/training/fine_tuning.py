@@ -36,6 +36,7 @@ from medres.training.presets import ResolvedPreset
 from medres.training.schedule import Schedule
 from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData
+from medres.training.wrapping import check_compiler
 from medres.transforms.augmentation import ResolvedAugmentation, resolve_augmentation
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
@@ -128,6 +129,8 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
     """
     device = resolve_device(config.device)
     precision = resolve_precision(config.training.precision, device)
+    if config.training.compile:
+        check_compiler(device)
     set_determinism(seed=config.seed)
     network = GrayscaleResNet(
         depth=config.model.depth,

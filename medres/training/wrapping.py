@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 from ignite.engine import Engine, Events
 from torch import compile as torch_compile
-from torch import compiler, nn
+from torch import compiler, device, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from medres.errors import ConfigError
 from medres.models.resnet import GrayscaleResNet
 from medres.training.distributed import world_size
 
 BACKEND = "inductor"
 """Of `torch.compile`: PyTorch's own, which needs a C++ compiler on a CPU."""
+
+
+def check_compiler(where: device) -> None:
+    """Refuse to compile for a CPU without a C++ compiler, before the training begins.
+
+    Raises:
+        ConfigError: none was found.
+    """
+    names = (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")
+    if where.type == "cpu" and not any(map(shutil.which, names)):
+        raise ConfigError(
+            "training.compile: torch.compile needs a C++ compiler for a CPU, and there is no g++, "
+            "clang++ or cl; install one, name it in CXX, or leave training.compile off"
+        )
 
 
 class PhaseWrapping:
@@ -60,10 +78,10 @@ class PhaseWrapping:
     def _wrap(self) -> nn.Module:
         network: nn.Module = self.network
         if world_size() > 1:
-            device = next(network.parameters()).device
-            on_cuda = device.type == "cuda"
+            place = next(network.parameters()).device
+            on_cuda = place.type == "cuda"
             self.synchronised = DistributedDataParallel(
-                network, device_ids=[device.index] if on_cuda else None
+                network, device_ids=[place.index] if on_cuda else None
             )
             network = self.synchronised
         if self.compiled:

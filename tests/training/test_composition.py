@@ -12,6 +12,7 @@ from monai.handlers import CheckpointSaver, StatsHandler
 from small_training import STEPS, build_run
 from torch import nn
 
+from medres.errors import ConfigError
 from medres.models.stages import STAGES, stage_parameters
 from medres.training import wrapping
 from medres.training.trainer import TrainingRun
@@ -212,6 +213,15 @@ def test_batch_norm_stays_in_evaluation_mode_in_a_compiled_network(
     assert modes == [{False}] * (EPOCHS * STEPS)
     for name, value in before.items():
         assert torch.equal(value, states[-1][name]), name
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wrapping.shutil, "which", lambda _: None)
+    with pytest.raises(
+        ConfigError, match=r"training.compile: torch.compile needs a C\+\+ compiler"
+    ):
+        wrapping.check_compiler(torch.device("cpu"))
+    wrapping.check_compiler(torch.device("cuda"))
 
 
 @pytest.mark.slow

@@ -62,12 +62,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {"history": run.run().history, "gradients": gradients}
 
 
+@pytest.mark.parametrize("kind", ["together", "compiled"])
 def test_two_processes_have_the_gradients_of_one_in_every_phase(
-    results: list[dict], alone: dict
+    results: list[dict], alone: dict, kind: str
 ) -> None:
     expected = alone["gradients"]
     for result in results:
-        found = result["together"]["gradients"]
+        found = result[kind]["gradients"]
         assert len(found) == len(expected) == EPOCHS * STEPS
         for step, (own, other) in enumerate(zip(expected, found, strict=True)):
             assert own.keys() == other.keys(), step
@@ -78,7 +79,8 @@ def test_two_processes_have_the_gradients_of_one_in_every_phase(
 
 
 def test_network_is_wrapped_once_a_phase(results: list[dict]) -> None:
-    assert [result["together"]["wrappers"] for result in results] == [EPOCHS, EPOCHS]
+    for kind in ("together", "compiled"):
+        assert [result[kind]["wrappers"] for result in results] == [EPOCHS, EPOCHS]
 
 
 def test_validation_is_of_all_processes_and_counts_each_image_once(
