@@ -1,0 +1,410 @@
+"""Is the model as good for everybody? Figures by subgroup, gaps, and tests of interaction.
+
+A group too small for a figure is named with its counts and the figure is not shown: an AUROC of
+three positives says nothing about the group, and is quoted all the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medres.errors import MetricInputError
+from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
+from medres.metrics.inputs import ArrayLike, as_columns, check_counts
+from medres.metrics.intervals import (
+    RESAMPLES,
+    PatientGroups,
+    clustered_proportion,
+    normal_quantile,
+    patient_bootstrap,
+    patient_groups,
+    percentile_intervals,
+    wilson,
+)
+from medres.metrics.ranking import auroc, cumulative_counts, delong_variance, rank_scores
+
+MINIMUM = 10
+"""Rows of a class without which a figure that rests on that class is not shown."""
+
+AGE_EDGES = (18, 40, 60, 80)
+"""Years at which age bands begin: minors, and four bands of adults."""
+
+COMPARED = ("auroc", "sensitivity", "specificity")
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """One group of rows.
+
+    Attributes:
+        name: its value, or values with a comma between.
+        n: labelled rows.
+        n_positive: rows with the finding.
+        figures: prevalence, auroc, sensitivity, specificity; each an Estimate, or why there is
+            none.
+        gaps: of auroc, sensitivity and specificity: this group's figure less that of all other
+            groups together.
+    """
+
+    name: str
+    n: int
+    n_positive: int
+    figures: dict[str, Figure]
+    gaps: dict[str, Figure]
+
+    def as_json(self) -> dict[str, object]:
+        """The group as `evaluation.json` holds it."""
+        return {
+            "n": self.n,
+            "n_positive": self.n_positive,
+            **{name: figure.as_json() for name, figure in self.figures.items()},
+            "gaps": {name: figure.as_json() for name, figure in self.gaps.items()},
+        }
+
+
+@dataclass(frozen=True)
+class InteractionTest:
+    """Whether a figure differs between groups by more than chance.
+
+    Attributes:
+        p_value: in [0, 1], or None where it is undefined.
+        method: which test, or why there is none.
+    """
+
+    p_value: float | None
+    method: str
+
+    def as_json(self) -> dict[str, object]:
+        """The test as `evaluation.json` holds it."""
+        return {"p_value": self.p_value, "method": self.method}
+
+
+@dataclass(frozen=True)
+class SubgroupColumn:
+    """The groups of one column, or of the intersection of several.
+
+    Attributes:
+        column: its name, or names with a comma between.
+        groups: sorted by name.
+        n_not_stated: labelled rows without a value, in no group.
+        interaction: a test each of auroc, sensitivity, specificity, over the groups that are shown.
+    """
+
+    column: str
+    groups: tuple[Subgroup, ...]
+    n_not_stated: int
+    interaction: dict[str, InteractionTest]
+
+    def as_json(self) -> dict[str, object]:
+        """The column as `evaluation.json` holds it."""
+        return {
+            "groups": {group.name: group.as_json() for group in self.groups},
+            "n_not_stated": self.n_not_stated,
+            "interaction": {name: test.as_json() for name, test in self.interaction.items()},
+        }
+
+
+@dataclass(frozen=True)
+class _Options:
+    threshold: float | None
+    minimum: int
+    level: float
+    resamples: int
+    seed: int
+    units: str
+
+
+def age_in_years(age: object) -> float:
+    """Years from a number, its text, or DICOM's age string (PS3.5 6.2, AS: 045Y, 018M, 012W, 003D).
+
+    Returns:
+        Years, or NaN where there is none, or one below 0 or above 150.
+    """
+    text = str(age).strip()
+    match = re.fullmatch(r"(\d{3})([DWMY])", text)
+    if match:
+        per_year = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}[match[2]]
+        return int(match[1]) / per_year
+    try:
+        years = float(text)
+    except ValueError:
+        return math.nan
+    return years if 0 <= years <= 150 else math.nan
+
+
+def age_bands(ages: Sequence[object], edges: Sequence[float] = AGE_EDGES) -> list[str]:
+    """Name the band of each age: "under 18", "18 to 39", …, "80 and over"; empty where unknown.
+
+    Args:
+        ages: as `age_in_years` takes them.
+        edges: years at which a band begins, ascending, at least one.
+    """
+    names = [
+        f"under {edges[0]:g}",
+        *(f"{a:g} to {b - 1:g}" for a, b in itertools.pairwise(edges)),
+        f"{edges[-1]:g} and over",
+    ]
+    years = [age_in_years(age) for age in ages]
+    return ["" if math.isnan(y) else names[int(np.searchsorted(edges, y, "right"))] for y in years]
+
+
+def subgroup_analysis(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    groups: Mapping[str, Sequence[object]],
+    *,
+    threshold: float | None = None,
+    intersections: Sequence[Sequence[str]] = (),
+    minimum: int = MINIMUM,
+    level: float = LEVEL,
+    patient_ids: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    units: str = "rows",
+) -> tuple[SubgroupColumn, ...]:
+    """Figures, gaps and tests by subgroup, for one finding.
+
+    Gaps have Newcombe's square-and-add interval of the group's and the others' intervals, as if
+    the two were independent; where they share patients (as views do) it errs on the wide side.
+
+    Tests over the groups shown: AUROC by DeLong's variances, χ² = Σ (θ − θ̄)² / v; rates by Fisher's
+    exact test for two groups, by Pearson's χ² for more. Where patients repeat, rates take the same
+    χ² over their bootstrap variances.
+
+    Args:
+        y_true: (N,) labels: 0, 1, or NaN = missing.
+        y_score: (N,) finite wherever the label is given.
+        groups: (N,) values by column, such as sex, age band, scanner, view, site; empty, None or
+            NaN = not stated.
+        threshold: locked, for sensitivity and specificity; None: they are undefined.
+        intersections: sets of columns to cross, such as ("sex", "age_band").
+        minimum: rows of the class or classes that a figure rests on, without which it is not shown.
+        level: confidence level in (0, 1).
+        patient_ids: (N,) strings or integers; None: each row is a patient.
+        resamples: of the patient bootstrap, where patients repeat.
+        seed: of the patient bootstrap.
+        units: what a row is, in the plural, for reasons.
+
+    Raises:
+        MetricInputError: shapes differ, a label is not 0, 1 or NaN, a score is not finite, a column
+            of another length, an intersection of an unknown column, a minimum below 2.
+
+    References:
+        Newcombe, Stat Med 17 (1998) 873-890; DeLong et al., Biometrics 44 (1988) 837-845; on the
+        test: Altman & Bland, BMJ 326 (2003) 219.
+    """
+    if minimum < 2:
+        raise MetricInputError(f"minimum {minimum}; a figure needs at least 2 rows of a class")
+    label, score = as_columns(y_true, y_score)
+    columns = _columns(groups, intersections, label.numel())
+    given = ~label.isnan()
+    strange_labels = (given & (label != 0) & (label != 1)).sum()
+    strange_scores = (given & ~score.isfinite()).sum()
+    check_counts(int(strange_labels), int(strange_scores), label.numel())
+    patients = patient_groups(patient_ids, label.numel(), label.device)
+    options = _Options(threshold, minimum, level, resamples, seed, units)
+    rows = _Rows(label[given], score[given], patients.index[given])
+    kept = given.cpu().numpy()
+    return tuple(_column(name, values[kept], rows, options) for name, values in columns.items())
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    label: Tensor
+    score: Tensor
+    patient: Tensor
+
+    def select(self, inside: Tensor) -> _Rows:
+        return _Rows(self.label[inside], self.score[inside], self.patient[inside])
+
+    @property
+    def patients(self) -> PatientGroups:
+        unique, index = torch.unique(self.patient, return_inverse=True)
+        return PatientGroups(index, len(unique))
+
+
+Names = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
+
+
+def _columns(
+    groups: Mapping[str, Sequence[object]], intersections: Sequence[Sequence[str]], n_rows: int
+) -> dict[str, Names]:
+    columns: dict[str, Names] = {}
+    for name, values in groups.items():
+        if len(values) != n_rows:
+            raise MetricInputError(
+                f"subgroup column {name!r} has {len(values)} values; give one for each of "
+                f"{n_rows} rows"
+            )
+        text = ["" if v is None else str(v).strip() for v in values]
+        columns[name] = np.array(["" if v == "nan" else v for v in text], dtype=np.str_)
+    for names in intersections:
+        if unknown := sorted(set(names) - set(groups)):
+            raise MetricInputError(
+                f"an intersection of unknown columns {unknown}; the columns are {sorted(groups)}"
+            )
+        parts = [columns[name] for name in names]
+        crossed = [", ".join(row) if all(row) else "" for row in zip(*parts, strict=True)]
+        columns[", ".join(names)] = np.array(crossed, dtype=np.str_)
+    return columns
+
+
+def _column(name: str, values: Names, rows: _Rows, options: _Options) -> SubgroupColumn:
+    stated = torch.as_tensor(values != "", device=rows.label.device)
+    parts = {
+        str(value): torch.as_tensor(values == value, device=rows.label.device)
+        for value in np.unique(values[values != ""])
+    }
+    of_group = {value: _figures(rows.select(inside), options) for value, inside in parts.items()}
+    groups = []
+    for value, inside in parts.items():
+        others = _figures(rows.select(stated & ~inside), options)
+        gaps = {k: _gap(of_group[value][k], others[k], options) for k in COMPARED}
+        label = rows.label[inside]
+        n, n_positive = label.numel(), int(label.sum())
+        groups.append(Subgroup(value, n, n_positive, of_group[value], gaps))
+    chosen = [rows.select(parts[group.name]) for group in groups]
+    tests = {
+        figure: _interaction(figure, groups, chosen, options)
+        for figure in COMPARED
+        if options.threshold is not None or figure == "auroc"
+    }
+    return SubgroupColumn(name, tuple(groups), int((~stated).sum()), tests)
+
+
+def _figures(rows: _Rows, options: _Options) -> dict[str, Figure]:
+    n, m = rows.label.numel(), int(rows.label.sum())
+    sizes = {"positive": m, "negative": n - m}
+    patients = rows.patients
+    figures: dict[str, Figure] = {}
+    if n >= options.minimum:
+        figures["prevalence"] = _rate(rows.label, torch.ones_like(rows.label), patients, options)
+    else:
+        figures["prevalence"] = _too_few({"labelled": n}, options)
+    if min(sizes.values()) < options.minimum:
+        figures["auroc"] = _too_few(sizes, options)
+    else:
+        figures["auroc"] = auroc(
+            rows.label,
+            rows.score,
+            level=options.level,
+            patient_ids=patients.index,
+            resamples=options.resamples,
+            seed=options.seed,
+        )
+    for name, kind in (("sensitivity", "positive"), ("specificity", "negative")):
+        if options.threshold is None:
+            figures[name] = UndefinedEstimate("no threshold is locked", options.level)
+        elif sizes[kind] < options.minimum:
+            figures[name] = _too_few({kind: sizes[kind]}, options)
+        else:
+            called = (rows.score >= options.threshold).to(rows.label.dtype)
+            of = rows.label if kind == "positive" else 1 - rows.label
+            right = called if kind == "positive" else 1 - called
+            figures[name] = _rate(right * of, of, patients, options)
+    return figures
+
+
+def _too_few(sizes: Mapping[str, int], options: _Options) -> UndefinedEstimate:
+    short = [f"{n} {kind}" for kind, n in sizes.items() if n < options.minimum]
+    return UndefinedEstimate(
+        f"not shown: only {' and '.join(short)} {options.units}, below {options.minimum}",
+        options.level,
+    )
+
+
+def _rate(right: Tensor, of: Tensor, patients: PatientGroups, options: _Options) -> Figure:
+    """A share of rows: Wilson's interval, or the bootstrap's where patients repeat."""
+    successes, total = int(right.sum()), int(of.sum())
+    if not patients.repeated:
+        return wilson(successes, total, options.level)
+    columns = torch.stack([right, of], dim=1)
+    sums = columns.new_zeros((patients.n, 2)).index_add_(0, patients.index, columns)
+
+    def share(weights: Tensor) -> Tensor:
+        drawn = weights.to(sums.dtype) @ sums
+        return (drawn[:, 0] / drawn[:, 1])[:, None]
+
+    samples = patient_bootstrap(share, patients, resamples=options.resamples, seed=options.seed)
+    interval = percentile_intervals(samples, options.level)[0]
+    behind = int((sums[:, 1] > 0).sum())
+    return clustered_proportion(successes / total, interval, behind, options.level)
+
+
+def _gap(group: Figure, others: Figure, options: _Options) -> Figure:
+    if isinstance(group, UndefinedEstimate):
+        return UndefinedEstimate(group.reason, options.level)
+    if isinstance(others, UndefinedEstimate):
+        return UndefinedEstimate(f"other groups: {others.reason}", options.level)
+    value = group.value - others.value
+    below = math.hypot(group.value - group.low, others.high - others.value)
+    above = math.hypot(group.high - group.value, others.value - others.low)
+    return Estimate(
+        value,
+        max(value - below, -1.0),
+        min(value + above, 1.0),
+        options.level,
+        "Newcombe, square-and-add of both intervals",
+    )
+
+
+def _interaction(
+    figure: str, groups: Sequence[Subgroup], rows: Sequence[_Rows], options: _Options
+) -> InteractionTest:
+    shown = [
+        (estimate, part)
+        for group, part in zip(groups, rows, strict=True)
+        if isinstance(estimate := group.figures[figure], Estimate)
+    ]
+    if len(shown) < 2:
+        return InteractionTest(None, "fewer than two groups are large enough")
+    clustered = any(part.patients.repeated for _, part in shown)
+    if figure != "auroc" and not clustered:
+        return _rates_differ(figure, [part for _, part in shown], options)
+    variances = [
+        float(delong_variance(*cumulative_counts(rank_scores(part.label, part.score))))
+        if figure == "auroc" and not part.patients.repeated
+        else ((estimate.high - estimate.low) / (2 * normal_quantile(options.level))) ** 2
+        for estimate, part in shown
+    ]
+    if min(variances) <= 0:
+        return InteractionTest(None, "undefined: a group has no variance (a figure of 0 or 1)")
+    values = np.array([estimate.value for estimate, _ in shown])
+    weights = 1 / np.array(variances)
+    mean = (weights * values).sum() / weights.sum()
+    statistic = float((weights * (values - mean) ** 2).sum())
+    return InteractionTest(
+        chi_square_tail(statistic, len(shown) - 1),
+        f"χ² over {'bootstrap' if clustered else 'DeLong'} variances, {len(shown)} groups",
+    )
+
+
+def _rates_differ(figure: str, rows: Sequence[_Rows], options: _Options) -> InteractionTest:
+    from scipy.stats import chi2_contingency, fisher_exact  # late: half a second
+
+    table = []
+    for part in rows:
+        of = part.label == (1 if figure == "sensitivity" else 0)
+        called = part.score >= (options.threshold or 0.0)
+        table.append([int((of & called).sum()), int((of & ~called).sum())])
+    if not all(sum(column) for column in zip(*table, strict=True)):
+        return InteractionTest(1.0, "all groups are equal")
+    if len(table) == 2:
+        return InteractionTest(float(fisher_exact(table)[1]), "Fisher's exact test, 2 groups")
+    result = chi2_contingency(table, correction=False)
+    note = " (expected counts below 5)" if result.expected_freq.min() < 5 else ""
+    return InteractionTest(float(result.pvalue), f"Pearson's χ², {len(table)} groups{note}")
+
+
+def chi_square_tail(statistic: float, degrees: int) -> float:
+    """P(χ² ≥ statistic) with so many degrees of freedom."""
+    half = torch.tensor([degrees / 2, statistic / 2], dtype=torch.float64)
+    return float(torch.special.gammaincc(half[0], half[1]))
