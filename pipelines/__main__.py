@@ -17,6 +17,10 @@ VERBS = {
     "train": ("xray_train", "train a model and write its report"),
     "slice-train": ("slice_train", "the same on slices of CT or MR volumes"),
     "sweep": ("sweep", "train with several seeds; mean and spread"),
+    "cross-validate": (
+        "cross_validate",
+        "train in folds by patient; judge them, and keep them all",
+    ),
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "score": ("score", "score images that have no labels"),
     "show": ("show", "look at one image as medres sees it"),
@@ -28,7 +32,7 @@ USAGE = "\n".join(
     [
         "usage: medres VERB [options]",
         "",
-        *(f"  {verb:<12} {words}" for verb, (_, words) in VERBS.items()),
+        *(f"  {verb:<14} {words}" for verb, (_, words) in VERBS.items()),
         "",
         "medres VERB --help says more; medres --version prints the version.",
     ]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medres.bundle.card import model_card
 from medres.bundle.monai_configs import inference_config, metadata_config
@@ -29,6 +29,7 @@ from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
 from medres.errors import BundleError
 from medres.files import file_digest, read_json, write_json, write_text, written_whole
+from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
 
 LICENSE = """\
@@ -50,7 +51,7 @@ class Model:
     """
 
     record: ModelRecord
-    network: GrayscaleResNet
+    network: GrayscaleResNet | ResNetEnsemble
     seen: SeenCases
     folder: Path
 
@@ -88,9 +89,17 @@ def load_model(folder: Path) -> Model:
     """
     record = ModelRecord.from_json(_read(folder, "configs/medres.json"))
     seen = SeenCases.from_json(_read(folder, "configs/seen.json"))
-    network = GrayscaleResNet(**record.network.as_arguments())
+    network = build_network(record)
     network.load_state_dict(_read_weights(folder / "models" / "model.pt", record, network))
     return Model(record, network.eval(), seen, folder)
+
+
+def build_network(record: ModelRecord) -> GrayscaleResNet | ResNetEnsemble:
+    """The network of a record, with random weights."""
+    if not record.members:
+        return GrayscaleResNet(**record.network.as_arguments())
+    members = [member.as_arguments() for member in record.members]
+    return ResNetEnsemble(members, record.kind)
 
 
 def _read(folder: Path, name: str) -> Mapping[str, object]:
@@ -112,7 +121,7 @@ def _read(folder: Path, name: str) -> Mapping[str, object]:
 
 
 def _read_weights(
-    path: Path, record: ModelRecord, network: GrayscaleResNet
+    path: Path, record: ModelRecord, network: GrayscaleResNet | ResNetEnsemble
 ) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise BundleError(f"{path}: missing; restore the file or train again")
@@ -131,7 +140,7 @@ def _read_weights(
 
 
 def _check_architecture(
-    path: Path, state: Mapping[str, Tensor], network: GrayscaleResNet, record: ModelRecord
+    path: Path, state: Mapping[str, Tensor], network: nn.Module, record: ModelRecord
 ) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -25,6 +25,7 @@ def metadata_config(record: ModelRecord) -> dict[str, Any]:
         "required_packages_version": {"medres": record.provenance.get("medres", "")},
         "task": "2D grayscale image classification",
         "description": (
+            f"{'ensemble of ' + str(len(record.members)) + ' times ' if record.members else ''}"
             f"ResNet-{record.network.depth} ({record.network.stem} stem) for "
             f"{', '.join(record.findings)}"
         ),
@@ -81,10 +82,7 @@ def inference_config(record: ModelRecord) -> dict[str, Any]:
             "$sorted(glob.glob(os.path.join(@dataset_dir, '**', '*.dcm'), recursive=True))"
         ),
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-        "network_def": {
-            "_target_": "medres.models.resnet.GrayscaleResNet",
-            **record.network.as_arguments(),
-        },
+        "network_def": record.target,
         "network": "$@network_def.to(@device)",
         "preprocessing": {
             "_target_": "Compose",

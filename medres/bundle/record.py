@@ -42,6 +42,7 @@ class ModelRecord:
         unit: what one case was when the thresholds were chosen.
         thresholds: of each finding, locked at training.
         calibration: of the probabilities, which the thresholds are for.
+        members: of an ensemble; `network` is the first of them. Empty for a single network.
         weights_sha256: of `models/model.pt`.
         training: how it was trained, for people.
         provenance: versions, machine, seed.
@@ -56,6 +57,21 @@ class ModelRecord:
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
     calibration: Calibration = NOT_CALIBRATED
+    members: tuple[NetworkRecord, ...] = ()
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """The network as `_target_` and arguments of a bundle's config."""
+        if not self.members:
+            return {
+                "_target_": "medres.models.resnet.GrayscaleResNet",
+                **self.network.as_arguments(),
+            }
+        return {
+            "_target_": "medres.models.ensemble.ResNetEnsemble",
+            "members": [member.as_arguments() for member in self.members],
+            "kind": self.kind,
+        }
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -69,9 +85,11 @@ class ModelRecord:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
+        members = [member.as_arguments() for member in self.members]
         return {
             "schema": SCHEMA,
             "network": self.network.as_arguments(),
+            **({"members": members} if self.members else {}),
             "labels": self.labels.as_json(),
             "preprocessing": self.preprocessing.as_json(),
             "unit": self.unit,
@@ -98,6 +116,7 @@ class ModelRecord:
         try:
             return cls(
                 network=_network(values["network"]),
+                members=tuple(_network(member) for member in values.get("members", ())),
                 labels=LabelSchema.from_json(values["labels"]),
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 unit=values["unit"],

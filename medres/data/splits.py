@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from medres.data.manifest import SPLITS, Manifest, Split
 from medres.data.table import format_rows
@@ -95,18 +96,22 @@ def assign_splits(
     pool, wanted = _to_assign(manifest, given)
     if not wanted:
         return _with_splits(manifest, given)
-    _check_studies(manifest)
+    check_studies(manifest)
     shares = {split: fractions[SPLITS.index(split)] for split in wanted}
     total = sum(shares.values())
     shares = {split: share / total for split, share in shares.items()}
-    strata = _patient_strata(manifest, pool)
+    strata = patient_strata(manifest, pool)
     _check_enough(manifest, strata, wanted)
-    assigned = _Stratification(strata, shares, seed).assign()
+    assigned = Stratification(strata, shares, seed).assign()
     return _with_splits(manifest, {**given, **assigned})
 
 
-def _check_studies(manifest: Manifest) -> None:
-    """A study of two patients could be split; one of the ids is wrong."""
+def check_studies(manifest: Manifest) -> None:
+    """Refuse a study of two patients: it could be split, and one of the ids is wrong.
+
+    Raises:
+        ManifestError: naming its rows.
+    """
     rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, row in enumerate(manifest.rows):
         if row.study_instance_uid:
@@ -149,8 +154,8 @@ def _with_splits(manifest: Manifest, splits: Mapping[str, Split]) -> Manifest:
     return replace(manifest, rows=rows)
 
 
-def _patient_strata(manifest: Manifest, pool: Iterable[str]) -> dict[str, frozenset[Stratum]]:
-    """The classes that each patient carries; see `Stratum`."""
+def patient_strata(manifest: Manifest, pool: Iterable[str]) -> dict[str, frozenset[Stratum]]:
+    """The classes that each patient of a pool carries; see `Stratum`."""
     strata: dict[str, set[Stratum]] = {patient: set() for patient in pool}
     multiclass = manifest.schema.kind == "multiclass"
     for row in manifest.rows:
@@ -183,25 +188,28 @@ def _check_enough(
                 )
 
 
+Part = TypeVar("Part", bound=Hashable)
+
+
 @dataclass
-class _Stratification:
+class Stratification(Generic[Part]):
     """One run of the algorithm.
 
     Args:
         strata: the classes that each patient carries.
-        shares: of patients, for each split; adding up to 1.
+        shares: of patients, for each part (a split, a fold); adding up to 1.
         seed: decides among equals.
     """
 
     strata: Mapping[str, frozenset[Stratum]]
-    shares: Mapping[Split, float]
+    shares: Mapping[Part, float]
     seed: int
 
-    def assign(self) -> dict[str, Split]:
-        """Every patient's split."""
-        self.assigned: dict[str, Split] = {}
-        self.held: dict[tuple[Stratum, Split], int] = Counter()
-        self.size: dict[Split, int] = Counter()
+    def assign(self) -> dict[str, Part]:
+        """Every patient's part."""
+        self.assigned: dict[str, Part] = {}
+        self.held: dict[tuple[Stratum, Part], int] = Counter()
+        self.size: dict[Part, int] = Counter()
         self.left = Counter(s for carried in self.strata.values() for s in carried)
         self.totals = dict(self.left)
         patients = sorted(self.strata, key=self._rank)
@@ -219,10 +227,10 @@ class _Stratification:
     def _rank(self, patient: str) -> bytes:
         return hashlib.sha256(f"{self.seed}\0{patient}".encode()).digest()
 
-    def _places_left(self, split: Split) -> float:
+    def _places_left(self, split: Part) -> float:
         return self.shares[split] * len(self.strata) - self.size[split]
 
-    def _neediest(self, stratum: Stratum) -> Split:
+    def _neediest(self, stratum: Stratum) -> Part:
         """The split that wants most of a class; the last few go to splits that have none yet."""
         empty = [split for split in self.shares if not self.held[stratum, split]]
         choice = empty if 0 < self.left[stratum] <= len(empty) else list(self.shares)
@@ -234,7 +242,7 @@ class _Stratification:
             ),
         )
 
-    def _put(self, patient: str, split: Split) -> None:
+    def _put(self, patient: str, split: Part) -> None:
         self.assigned[patient] = split
         self.size[split] += 1
         for stratum in self.strata[patient]:
@@ -258,7 +266,7 @@ class _Stratification:
         carried, split = self.strata[patient], self.assigned[patient]
         return stratum in carried and all(self.held[s, split] >= 2 for s in carried)
 
-    def _move(self, patient: str, split: Split) -> None:
+    def _move(self, patient: str, split: Part) -> None:
         before = self.assigned[patient]
         self.size[before] -= 1
         for stratum in self.strata[patient]:

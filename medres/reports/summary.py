@@ -217,12 +217,14 @@ def _times_in_100(share: float) -> str:
 
 def _describe_decisions(finding: Mapping[str, Any], unit: str) -> Iterator[str]:
     threshold = finding.get("threshold") or {}
-    if threshold.get("value") is None:
+    if threshold.get("value") is not None:
+        where = f"the threshold {describe_threshold(threshold)}"
+    elif finding.get("confusion"):
+        where = str(threshold.get("rule"))  # of several models, each with a threshold of its own
+    else:
         yield "No threshold was given, so there is no sensitivity, specificity, PPV or NPV."
         return
-    yield f"At the threshold {describe_threshold(threshold)}, the model " + "; ".join(
-        _describe_rates(finding, unit)
-    )
+    yield f"At {where}, the model " + "; ".join(_describe_rates(finding, unit))
     if finding.get("ppv") or finding.get("npv"):
         ppv, npv = (format_estimate(finding.get(key), percent=True) for key in ("ppv", "npv"))
         yield f"At the prevalence of this test set, PPV is {ppv} and NPV is {npv}."

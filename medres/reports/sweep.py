@@ -54,12 +54,12 @@ class SweptRun:
 
     Attributes:
         setting: what it was run with, beside the seed: key to value, empty where nothing varies.
-        seed: of weights, order and augmentation.
+        number: of the seed (or of the fold, where folds are compared).
         figures: of its test set.
     """
 
     setting: Mapping[str, str]
-    seed: int
+    number: int
     figures: tuple[SweptFigure, ...]
 
 
@@ -125,8 +125,13 @@ def summarise_seeds(runs: Sequence[SweptRun]) -> tuple[SeedSummary, ...]:
     )
 
 
-def format_sweep(runs: Sequence[SweptRun]) -> str:
-    """A Markdown table: one row a setting and finding, mean ± standard deviation of each figure."""
+def format_sweep(runs: Sequence[SweptRun], *, counted: str = "seeds") -> str:
+    """A Markdown table: one row a setting and finding, mean ± standard deviation of each figure.
+
+    Args:
+        runs: of the sweep.
+        counted: what differs from run to run, as a plural.
+    """
     summaries = summarise_seeds(runs)
     settings = list(runs[0].setting)
     figures = list(dict.fromkeys(s.figure for s in summaries))
@@ -135,7 +140,7 @@ def format_sweep(runs: Sequence[SweptRun]) -> str:
         row = (*summary.setting.values(), summary.finding)
         rows.setdefault(row, {})[summary.figure] = summary
     names = [figure.replace("_", " ") for figure in figures]
-    lines = [[*settings, "finding", "seeds", *names], ["---"] * (len(settings) + 2 + len(names))]
+    lines = [[*settings, "finding", counted, *names], ["---"] * (len(settings) + 2 + len(names))]
     for row, found in rows.items():
         seeds = sum(tuple(run.setting.values()) == row[:-1] for run in runs)
         cells = [_spread(found[f], seeds) if f in found else "–" for f in figures]
@@ -151,18 +156,20 @@ def _spread(summary: SeedSummary, seeds: int) -> str:
     return text if summary.n == seeds else f"{text} (n = {summary.n})"
 
 
-def write_sweep(runs: Sequence[SweptRun], folder: Path) -> None:
+def write_sweep(
+    runs: Sequence[SweptRun], folder: Path, *, name: str = "sweep", counted: str = "seeds"
+) -> None:
     """Write `sweep.json`, `sweep.md`, `runs.csv` (a row a run and figure) and `summary.csv`."""
     summaries, settings = summarise_seeds(runs), list(runs[0].setting)
-    write_text(folder / "sweep.md", format_sweep(runs))
+    write_text(folder / f"{name}.md", format_sweep(runs, counted=counted))
     write_json(
-        folder / "sweep.json",
+        folder / f"{name}.json",
         {
             "schema": "medres.sweep/1",
             "runs": [
                 {
                     "setting": dict(run.setting),
-                    "seed": run.seed,
+                    counted[:-1]: run.number,
                     "figures": [vars(figure) for figure in run.figures],
                 }
                 for run in runs
@@ -173,9 +180,9 @@ def write_sweep(runs: Sequence[SweptRun], folder: Path) -> None:
     write_text(
         folder / "runs.csv",
         _csv(
-            [*settings, "seed", "finding", "figure", "value", "low", "high"],
+            [*settings, counted[:-1], "finding", "figure", "value", "low", "high"],
             (
-                [*run.setting.values(), run.seed, *vars(figure).values()]
+                [*run.setting.values(), run.number, *vars(figure).values()]
                 for run in runs
                 for figure in run.figures
             ),

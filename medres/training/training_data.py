@@ -80,13 +80,43 @@ def prepare_training_data(
         LeakageError: a patient, SOP instance or picture stands in two splits.
         NormalizationError: the training images are all alike.
     """
+    manifest, survey = survey_run_images(config, follow=follow)
+    manifest = assign_splits(manifest, fractions=config.data.fractions, seed=config.data.split_seed)
+    return check_and_fit(config, manifest, survey, follow=follow)
+
+
+def survey_run_images(
+    config: RunConfig, *, follow: Follow = lambda rows, _: rows
+) -> tuple[Manifest, PixelSurvey]:
+    """Read the run's manifest, and every image of it once.
+
+    Raises:
+        ConfigError: no manifest given.
+        ManifestError: the manifest or an image cannot be used.
+    """
     manifest = read_run_manifest(config)
     check_files(manifest)
     check_decoders(manifest)
     survey = survey_images(
         manifest, intensity=config.pixels.intensity, follow=lambda rows: follow(rows, "checking")
     )
-    manifest = assign_splits(manifest, fractions=config.data.fractions, seed=config.data.split_seed)
+    return manifest, survey
+
+
+def check_and_fit(
+    config: RunConfig,
+    manifest: Manifest,
+    survey: PixelSurvey,
+    *,
+    follow: Follow = lambda rows, _: rows,
+) -> TrainingData:
+    """Check a manifest whose every row has a split, and fit the normalisation on its train rows.
+
+    Raises:
+        ManifestError: a split without one of the classes.
+        LeakageError: a patient, SOP instance or picture stands in two splits.
+        NormalizationError: the training images are all alike.
+    """
     leakage = check_leakage(
         manifest,
         survey.digests,

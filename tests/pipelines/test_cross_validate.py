@@ -1,0 +1,119 @@
+"""Folds through the command line: every image tested on once, and one model of all folds."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pipelines.__main__ import main
+
+QUICK = ["--pixels.size", "32", "--training.epochs", "2", "--training.warmup_epochs", "0"]
+QUICK += ["--model.weights", "none", "--model.stem", "port", "--training.preset", "full"]
+QUICK += ["--training.batch_size", "18", "--device", "cpu"]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def folds(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("folds") / "cv"
+    argv = ["--folds", "3", "--data.manifest", str(pictures), "--out", str(out), *QUICK]
+    assert main(["cross-validate", *argv]) == 0
+    return out
+
+
+def test_every_image_is_scored_once_by_a_model_that_has_not_seen_it(
+    folds: Path, pictures: Path
+) -> None:
+    pooled = rows(folds / "predictions.csv")
+    images = [Path(row["image"]).name for row in pooled]
+    assert images == [Path(row["image"]).name for row in rows(pictures)]
+    single = {}
+    for fold in (1, 2, 3):
+        for row in rows(folds / f"fold-{fold}" / "predictions" / "test.csv"):
+            assert Path(row["image"]).name not in single
+            single[Path(row["image"]).name] = row["label_score"]
+    assert {Path(row["image"]).name: row["label_score"] for row in pooled} == single
+
+
+def test_pooled_report_has_intervals_decisions_and_each_fold_beside(folds: Path) -> None:
+    report = json.loads((folds / "report" / "evaluation.json").read_text())
+    finding = report["findings"]["label"]
+    assert finding["auroc"]["low"] <= finding["auroc"]["value"] <= finding["auroc"]["high"]
+    table = finding["confusion"]
+    assert sum(table.values()) == finding["n"] == report["n"]["patients"]
+    assert "each fold's own threshold" in finding["threshold"]["rule"]
+    assert set(report["folds"]) == {"fold 1", "fold 2", "fold 3"}
+    assert any("predictions out of fold" in note for note in report["notes"])
+    table = json.loads((folds / "folds.json").read_text())
+    assert [row["fold"] for row in table["runs"]] == [1, 2, 3]
+    assert "| finding | folds | auroc |" in (folds / "folds.md").read_text()
+
+
+def test_pooled_decisions_are_those_of_the_folds(folds: Path) -> None:
+    counts = {"tp": 0, "fp": 0, "tn": 0, "fn": 0}
+    for fold in (1, 2, 3):
+        path = folds / f"fold-{fold}" / "report" / "evaluation.json"
+        own = json.loads(path.read_text())["findings"]["label"]["confusion"]
+        counts = {key: counts[key] + own[key] for key in counts}
+    report = json.loads((folds / "report" / "evaluation.json").read_text())
+    assert report["findings"]["label"]["confusion"] == counts
+
+
+def test_the_ensemble_scores_as_the_mean_of_its_members(
+    folds: Path, pictures: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for name in ("model", "fold-1/model", "fold-2/model", "fold-3/model"):
+        out = tmp_path / name.replace("/", "-")
+        argv = ["score", str(pictures.parent), "--model", str(folds / name), "--out", str(out)]
+        assert main(argv) in (0, 3)  # 3: the folder holds the manifest too
+        names = {row["image_key"]: row["image"] for row in rows(out / "keys.csv")}
+        found[name] = {names[r["image_key"]]: float(r["label"]) for r in rows(out / "images.csv")}
+    ensemble = found.pop("model")
+    for image, value in ensemble.items():
+        mean = math.fsum(member[image] for member in found.values()) / 3
+        assert value == pytest.approx(mean, abs=1e-5)
+
+
+def test_the_ensemble_has_seen_every_patient(
+    folds: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["evaluate", str(folds / "model"), str(pictures), "--out", str(tmp_path)]
+    assert main(argv) == 2
+    assert "images are of patients that the model was fitted on" in capsys.readouterr().err
+
+
+def test_thresholds_of_the_ensemble_say_where_they_come_from(folds: Path) -> None:
+    record = json.loads((folds / "model" / "configs" / "medres.json").read_text())
+    assert len(record["members"]) == 3
+    assert record["thresholds"]["label"]["rule"].endswith("on predictions out of fold")
+    network = json.loads((folds / "model" / "configs" / "inference.json").read_text())
+    assert network["network_def"]["_target_"] == "medres.models.ensemble.ResNetEnsemble"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--folds", "2"], "folds: 2 is not accepted; give 3 or more"),
+        (["--folds", "40"], "and each of 40 folds needs one at least; give fewer folds"),
+        (["--training.epoch", "2"], "did you mean 'training.epochs'"),
+    ],
+)
+def test_bad_input_is_refused_before_training(
+    argv: list[str],
+    message: str,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    argv = ["cross-validate", "--data.manifest", str(pictures), "--out", str(out), *QUICK, *argv]
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
