@@ -5,8 +5,10 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 
 - `inputs`: what counts as labels and scores; the one place where figures leave the device
 - `estimate`: the records that travel on to reports
-- `intervals`: Wilson, Clopper-Pearson, normal, patient bootstrap
-- `ranking`: AUROC with DeLong's variance, average precision, ROC and precision-recall curves
+- `intervals`: Wilson, Clopper-Pearson, normal, patient bootstrap, whose draws are in `resampling`
+- `sorted_scores`: one sort, and the counts at every threshold that everything about ranking uses
+- `ranking`: AUROC and average precision; `runs`: their resamples at memory speed
+- `auroc_intervals`: Newcombe, DeLong, logit-DeLong, the bound at 0 and 1; `clusters`: Obuchowski
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
 - `decision_measures`: F1, MCC, likelihood ratios and the like; PPV and NPV at another prevalence
 - `fixed_rate`: sensitivity at a specificity; `three_way`: decisions with an indeterminate band

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medres.errors import UndefinedMetricError
 from medres.metrics.inputs import ArrayLike, as_columns, read_back
-from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
+from medres.metrics.sorted_scores import check_both_classes, cumulative_counts, rank_scores
 
 MAX_POINTS = 400
 """Points kept for plotting. No point of the exact ROC curve lies further than 1/199 of the plot's

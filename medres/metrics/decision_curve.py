@@ -17,7 +17,7 @@ from medres.metrics.calibration import check_probabilities
 from medres.metrics.estimate import LEVEL
 from medres.metrics.inputs import ArrayLike, as_columns, read_back
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
-from medres.metrics.ranking import check_both_classes
+from medres.metrics.sorted_scores import check_both_classes
 
 THRESHOLDS = tuple(k / 100 for k in range(1, 100))
 

@@ -39,8 +39,7 @@ from medres.metrics.operating_point import Threshold
 Kind = Literal["binary", "multilabel", "multiclass"]
 
 FEW = 10
-"""Below so many positives or negatives, 95 % intervals are known to cover less than they say:
-DeLong's covers .87 at AUROC .95 with 25 positives of 500."""
+"""Below so many positives or negatives, intervals cover less than they say (docs/coverage.md)."""
 
 PLURALS = {"patient": "patients", "study": "studies", "image": "images"}
 
@@ -153,10 +152,11 @@ def evaluate(
 ) -> EvaluationReport:
     """Evaluate scores against labels, per finding and macro.
 
-    Where each patient contributes one labelled row to a finding, its AUROC has DeLong's interval
-    and its proportions Wilson's; where patients contribute several, every interval is the patient
-    bootstrap's. Average precision, Brier score, calibration error and the macro means always take
-    the patient bootstrap, from the same resamples. Thresholds are used as given, never chosen.
+    Where each patient contributes one labelled row to a finding, its AUROC has Newcombe's interval
+    (DeLong's stands beside it) and its proportions Wilson's; where patients contribute several,
+    every interval is the patient bootstrap's (DeLong's is Obuchowski's). Average precision, Brier
+    score, calibration error and the macro means always take the patient bootstrap, from the same
+    resamples. Thresholds are used as given, never chosen.
 
     Args:
         y_true: (N, F) or, for one finding, (N,) labels: 0, 1, or NaN = missing. One-hot (or all

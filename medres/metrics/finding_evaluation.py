@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medres.metrics.auroc_intervals import (
+    NEWCOMBE,
+    auroc_estimate,
+    clustered_auroc_estimate,
+)
 from medres.metrics.calibration import (
     BINS,
     NOT_PROBABILITIES,
@@ -43,15 +48,16 @@ from medres.metrics.operating_point import (
     decision_indicators,
 )
 from medres.metrics.ranking import (
+    average_precision_estimate,
+    clustered_variance,
+    patients_by_class,
+)
+from medres.metrics.sorted_scores import (
     RankedScores,
     area_under_roc,
-    auroc_estimate,
-    average_precision_estimate,
-    clustered_auroc_estimate,
     cumulative_counts,
     delong_variance,
     mean_precision,
-    patients_by_class,
     rank_scores,
 )
 
@@ -59,6 +65,9 @@ PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
 STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
 COLUMNS = (*STATISTICS, *PROPORTIONS)
 """Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin."""
+RANKING = ("auroc", "auroc_delong", "average_precision")
+FIGURES = (*RANKING, *STATISTICS[2:], *PROPORTIONS)
+"""What a finding reports: the columns, and the AUROC once more with DeLong's interval beside it."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,9 @@ class FindingEvaluation:
         n: labelled rows.
         n_positive: rows with the finding.
         n_missing: rows without a label, left out of everything here.
-        figures: prevalence, auroc, average_precision, brier_score, expected_calibration_error,
-            sensitivity, specificity, ppv, npv; each an Estimate, or the reason why there is none.
+        figures: prevalence, auroc, auroc_delong, average_precision, brier_score,
+            expected_calibration_error, sensitivity, specificity, ppv, npv; each an Estimate, or the
+            reason why there is none.
         threshold: the locked threshold, or None.
         confusion: counts at that threshold, or None.
         roc: the curve, or None where a class is absent.
@@ -99,7 +109,7 @@ class FindingEvaluation:
 
     def as_json(self) -> dict[str, object]:
         """One entry of "findings" in `evaluation.json`."""
-        figure = {name: self.figures[name].as_json() for name in COLUMNS}
+        figure = {name: self.figures[name].as_json() for name in FIGURES}
         curves = {
             "roc": self.roc,
             "precision_recall": self.precision_recall,
@@ -111,7 +121,7 @@ class FindingEvaluation:
             "n_positive": self.n_positive,
             "n_missing": self.n_missing,
             "prevalence": figure.pop("prevalence"),
-            **{name: figure.pop(name) for name in STATISTICS},
+            **{name: figure.pop(name) for name in (*RANKING, *STATISTICS[2:])},
             "threshold": self.threshold.as_json() if self.threshold else None,
             "confusion": self.confusion.as_json() if self.confusion else None,
             **figure,
@@ -273,7 +283,7 @@ def _without_rows(rows: FindingRows, level: float, units: str) -> FindingEvaluat
         n=0,
         n_positive=0,
         n_missing=rows.n_missing,
-        figures=dict.fromkeys(COLUMNS, reason),
+        figures=dict.fromkeys(FIGURES, reason),
         threshold=rows.threshold,
         confusion=None,
         roc=None,
@@ -303,10 +313,13 @@ class _Drawn:
         n_negative = rows.y_true.numel() - n_positive
         if not (n_positive and n_negative):
             reason = f"no {'negative' if n_positive else 'positive'} {self.units}"
-            auroc_method = "DeLong" if self.patient_level else "patient bootstrap"
+            drawn = "patient bootstrap"
             return {
-                "auroc": UndefinedEstimate(reason, level, auroc_method),
-                "average_precision": UndefinedEstimate(reason, level, "patient bootstrap"),
+                "auroc": UndefinedEstimate(
+                    reason, level, NEWCOMBE if self.patient_level else drawn
+                ),
+                "auroc_delong": UndefinedEstimate(reason, level, "DeLong"),
+                "average_precision": UndefinedEstimate(reason, level, drawn),
             }
         by_class = patients_by_class(rows.y_true, rows.patients.index, rows.patients.n)
         m, n = (int(count) for count in by_class.tolist())
@@ -315,9 +328,12 @@ class _Drawn:
             variance = float(delong_variance(*cumulative_counts(rows.ranked)))
             auroc = auroc_estimate(area[0], variance, m, n, level)
         else:
+            variance = float(clustered_variance(rows.y_true, rows.y_score, rows.patients))
             auroc = clustered_auroc_estimate(*area, m, n, level)
+        clustered = not self.patient_level
+        delong = auroc_estimate(area[0], variance, m, n, level, "DeLong", clustered=clustered)
         precision = average_precision_estimate(*self._drawn("average_precision"), m, n, level)
-        return {"auroc": auroc, "average_precision": precision}
+        return {"auroc": auroc, "auroc_delong": delong, "average_precision": precision}
 
     def calibration(self, probabilities: bool) -> dict[str, Figure]:
         names = ("brier_score", "expected_calibration_error")

@@ -20,7 +20,7 @@ from medres.metrics.intervals import (
     patient_bootstrap,
     patient_groups,
 )
-from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
+from medres.metrics.sorted_scores import check_both_classes, cumulative_counts, rank_scores
 
 Rate = Literal["sensitivity", "specificity"]
 

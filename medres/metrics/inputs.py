@@ -67,6 +67,36 @@ def as_columns(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
     return label, score
 
 
+def as_rows(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
+    """`as_tensors` with the findings first: (N,) stays, (N, F) becomes a contiguous (F, N).
+
+    Raises:
+        MetricInputError: the shapes differ or have more than two axes.
+        UndefinedMetricError: there are no rows.
+    """
+    label, score = as_tensors(y_true, y_score)
+    if label.ndim > 2:
+        raise MetricInputError(
+            f"y_true has shape {tuple(label.shape)}; give (N,) for one finding, (N, F) for several"
+        )
+    return (label, score) if label.ndim == 1 else (label.T.contiguous(), score.T.contiguous())
+
+
+def fit_rows(y_true: Tensor, y_score: Tensor) -> Tensor:
+    """Whether a finding can be measured: labels 0, 1 or NaN, and finite scores where one is given.
+
+    Args:
+        y_true: (..., N) labels.
+        y_score: (..., N) scores.
+
+    Returns:
+        (...) bool, on the same device; nothing is read back.
+    """
+    missing = y_true.isnan()
+    known = (y_true == 0) | (y_true == 1)
+    return (missing | (known & y_score.isfinite())).all(-1)
+
+
 def _as_float64(values: ArrayLike, device: torch.device) -> Tensor:
     if not isinstance(values, Tensor):
         values = torch.from_numpy(np.array(values, dtype=np.float64))

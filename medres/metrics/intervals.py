@@ -19,13 +19,14 @@ from torch import Tensor
 from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike
+from medres.metrics.resampling import draw_counts
 
 RESAMPLES = 2000
 """Enough for 95 % percentile limits to settle in the third digit (Efron & Tibshirani 1993, 14.5:
 1,000 at the least)."""
 
-BLOCK_ELEMENTS = 1 << 20
-"""Weights held at a time, resamples × rows: 4 MiB in float32, so that a block stays in cache."""
+BOOTSTRAP_NEEDS = 50
+"""Patients of either class from which the patient bootstrap was shown to cover 92 to 97 %."""
 
 
 def normal_quantile(level: float) -> float:
@@ -193,17 +194,9 @@ def patient_bootstrap(
     """
     if resamples < 1:
         raise MetricInputError(f"resamples is {resamples}; give at least 1, usually {RESAMPLES}")
-    device = patients.index.device
-    generator = torch.Generator(device=device).manual_seed(seed)
-    one = torch.ones((), device=device)  # float32: integers to 2^24, at half the memory traffic
-    block = max(1, BLOCK_ELEMENTS // patients.index.numel())
-    blocks = []
-    for start in range(0, resamples, block):
-        shape = (min(block, resamples - start), patients.n)
-        drawn = torch.randint(patients.n, shape, generator=generator, device=device)
-        weights = torch.zeros(shape, device=device)
-        blocks.append(statistic(weights.scatter_add_(1, drawn, one.expand(shape))))
-    return torch.cat(blocks)
+    device, rows = patients.index.device, patients.index.numel()
+    blocks = draw_counts(patients.n, resamples, seed, device, rows)
+    return torch.cat([statistic(counts.to(torch.float32)) for counts in blocks])
 
 
 @dataclass(frozen=True)
@@ -256,6 +249,7 @@ def bootstrap_estimate(
     interval: BootstrapInterval,
     level: float = LEVEL,
     limits: tuple[float, float] = (0.0, 1.0),
+    note: str = "",
 ) -> Estimate:
     """An Estimate from a value and its bootstrap interval.
 
@@ -263,8 +257,8 @@ def bootstrap_estimate(
     and the method says so.
     """
     if interval.low is None or interval.high is None:
-        return Estimate(value, *limits, level, f"no interval: {interval.method}")
-    return Estimate(value, interval.low, interval.high, level, interval.method)
+        return Estimate(value, *limits, level, f"no interval: {interval.method}", note)
+    return Estimate(value, interval.low, interval.high, level, interval.method, note)
 
 
 def clustered_proportion(

@@ -21,7 +21,12 @@ from medres.metrics.intervals import (
     percentile_intervals,
     wilson,
 )
-from medres.metrics.ranking import RankedScores, area_under_roc, cumulative_counts, rank_scores
+from medres.metrics.sorted_scores import (
+    RankedScores,
+    area_under_roc,
+    cumulative_counts,
+    rank_scores,
+)
 
 SUMMARIES = (
     "accuracy",

@@ -17,7 +17,7 @@ from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike, as_columns, read_back
 from medres.metrics.intervals import clopper_pearson, wilson
-from medres.metrics.ranking import check_both_classes, cumulative_counts, rank_scores
+from medres.metrics.sorted_scores import check_both_classes, cumulative_counts, rank_scores
 
 ThresholdRule = Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"]
 TargetBy = Literal["lower_bound", "observed"]

@@ -31,6 +31,7 @@ def test_figures_of_one_row_a_patient_equal_the_single_functions():
     for f, name in enumerate(["opacity", "effusion"]):
         figures = report[name].figures
         assert figures["auroc"] == auroc(label[:, f], score[:, f])
+        assert figures["auroc_delong"] == auroc(label[:, f], score[:, f], method="DeLong")
         assert figures["average_precision"] == average_precision(label[:, f], score[:, f], seed=4)
         assert figures["prevalence"] == wilson(int(label[:, f].sum()), 200)
     assert report.unit == "patient"
@@ -127,8 +128,11 @@ def test_repeated_patients_get_the_bootstrap_for_every_interval():
     once = evaluate(label, score, findings=["a", "b"], thresholds={"a": HALF, "b": HALF})
     assert (report.unit, report.n_patients, report.n_images) == ("image", 200, 600)
     for name, figure in report["a"].figures.items():
-        assert figure.method.startswith("patient bootstrap, 2000 resamples"), name
-        single = once["a"].figures[name]
+        drawn = (
+            "DeLong, clustered" if name == "auroc_delong" else "patient bootstrap, 2000 resamples"
+        )
+        assert figure.method.startswith(drawn), name
+        single = once["a"].figures["auroc_delong" if name == "auroc" else name]
         assert figure.value == pytest.approx(single.value)
         assert figure.high - figure.low == pytest.approx(single.high - single.low, rel=0.15), name
     limits, single = report["a"].reliability, once["a"].reliability
@@ -184,9 +188,9 @@ def test_as_json_follows_the_schema_and_is_strict_json():
     assert content["schema"] == "medres.evaluation/1"
     assert content["n"] == {"patients": 200, "studies": 210, "images": 400}
     assert list(content["findings"]["a"]) == [
-        "n", "n_positive", "n_missing", "prevalence", "auroc", "average_precision", "brier_score",
-        "expected_calibration_error", "threshold", "confusion", "sensitivity", "specificity",
-        "ppv", "npv", "curves",
+        "n", "n_positive", "n_missing", "prevalence", "auroc", "auroc_delong",
+        "average_precision", "brier_score", "expected_calibration_error", "threshold",
+        "confusion", "sensitivity", "specificity", "ppv", "npv", "curves",
     ]  # fmt: skip
     assert list(content["findings"]["a"]["curves"]) == [
         "roc", "precision_recall", "reliability", "scores",
@@ -196,7 +200,7 @@ def test_as_json_follows_the_schema_and_is_strict_json():
         "low": None,
         "high": None,
         "level": 0.95,
-        "method": "DeLong",
+        "method": "Newcombe's method 5",
         "undefined": "no positive patients",
     }
     assert content["notes"][0].startswith("No patient ids were given")

@@ -134,13 +134,6 @@ def test_bootstrap_is_the_same_for_a_seed_and_another_for_another():
     assert not draws[0].equal(draws[2])
 
 
-def test_bootstrap_does_not_depend_on_the_block_size(monkeypatch):
-    groups = patient_groups(None, 20, CPU)
-    whole = patient_bootstrap(lambda w: w, groups, resamples=50)
-    monkeypatch.setattr("medres.metrics.intervals.BLOCK_ELEMENTS", 60)
-    assert patient_bootstrap(lambda w: w, groups, resamples=50).equal(whole)
-
-
 def test_bootstrap_of_a_mean_has_the_standard_error_of_the_mean():
     values = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     groups = patient_groups(None, 400, CPU)

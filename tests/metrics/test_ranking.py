@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.auroc_intervals import METHODS, pairs_bound
 from medres.metrics.intervals import patient_bootstrap, patient_groups
-from medres.metrics.ranking import (
+from medres.metrics.ranking import auroc, auroc_tensor, average_precision
+from medres.metrics.sorted_scores import (
     area_under_roc,
-    auroc,
-    average_precision,
     cumulative_counts,
     delong_variance,
     mean_precision,
-    pairs_bound,
     rank_scores,
 )
 
@@ -81,7 +79,7 @@ def test_auroc_and_variance_equal_procs(asah, score: str, area: float, variance:
     ],
 )
 def test_auroc_interval_equals_procs(asah, score: str, low: float, high: float, digits: float):
-    estimate = auroc(asah["poor"], asah[score])
+    estimate = auroc(asah["poor"], asah[score], method="DeLong")
     assert estimate.low == pytest.approx(low, abs=digits)
     assert estimate.high == pytest.approx(high, abs=digits)
     assert (estimate.level, estimate.method) == (0.95, "DeLong")
@@ -127,12 +125,14 @@ def sklearn_rank(scores):
 @given(labelled)
 def test_auroc_of_the_complement_is_one_minus_it_with_the_mirrored_interval(case):
     y, s = case
-    one, flipped, swapped = auroc(y, s), auroc(y, -s), auroc(1 - y, s)
-    assume(one.method == "DeLong")
-    for other in (flipped, swapped):
-        assert other.value == pytest.approx(1 - one.value, abs=1e-14)
-        assert other.low == pytest.approx(1 - one.high, abs=1e-12)
-        assert other.high == pytest.approx(1 - one.low, abs=1e-12)
+    for method in METHODS:
+        one, flipped, swapped = (
+            auroc(*rows, method=method) for rows in ((y, s), (y, -s), (1 - y, s))
+        )
+        for other in (flipped, swapped):
+            assert other.value == pytest.approx(1 - one.value, abs=1e-14)
+            assert other.low == pytest.approx(1 - one.high, abs=1e-12)
+            assert other.high == pytest.approx(1 - one.low, abs=1e-12)
 
 
 @given(labelled)
@@ -187,7 +187,7 @@ def test_inverse_ranking_gets_the_mirrored_bound():
 
 
 def test_all_tied_scores_get_a_bound_around_one_half():
-    estimate = auroc([0, 1] * 10, [0.3] * 20)
+    estimate = auroc([0, 1] * 10, [0.3] * 20, method="DeLong")
     assert estimate.value == 0.5
     assert estimate.low == pytest.approx(0.05**0.1 / 2)
     assert estimate.high == pytest.approx(1 - 0.05**0.1 / 2)
@@ -205,11 +205,13 @@ def test_the_bound_of_a_perfect_ranking_covers_its_level():
     assert float((positive.amin(1) > negative.amax(1)).float().mean()) < 0.05
 
 
-def test_one_positive_has_a_value_but_no_interval_and_says_so():
-    estimate = auroc([1, 0, 0, 0], [0.5, 0.1, 0.2, 0.9])
+def test_one_positive_has_a_value_but_no_delong_interval_and_says_so():
+    rows = [1, 0, 0, 0], [0.5, 0.1, 0.2, 0.9]
+    estimate = auroc(*rows, method="DeLong")
     assert estimate.value == pytest.approx(2 / 3)
     assert (estimate.low, estimate.high) == (0.0, 1.0)
     assert estimate.method == "no interval: DeLong needs 2, 1 positive"
+    assert auroc(*rows).note == "too few positives for this interval: 1, shown to cover from 10"
 
 
 @pytest.mark.parametrize(("labels", "absent"), [([1, 1, 1], "negative"), ([0, 0, 0], "positive")])
@@ -229,11 +231,11 @@ def test_patients_with_several_rows_get_the_patient_bootstrap():
     generator = torch.Generator().manual_seed(0)
     label = (torch.arange(60) % 3 == 0).double()
     score = label + torch.randn(60, generator=generator)
-    once = auroc(label, score)
+    once = auroc(label, score, method="DeLong")
     # Every row four times over: no new information, so that the interval must not shrink.
     ids = torch.arange(60).repeat(4)
     again = auroc(label.repeat(4), score.repeat(4), patient_ids=ids)
-    naive = auroc(label.repeat(4), score.repeat(4))
+    naive = auroc(label.repeat(4), score.repeat(4), method="DeLong")
     assert again.method == "patient bootstrap, 2000 resamples"
     assert again.value == once.value
     assert again.high - again.low == pytest.approx(once.high - once.low, rel=0.1)
@@ -264,28 +266,59 @@ def test_bootstrap_interval_of_average_precision_equals_scikit_learn_in_a_loop()
     assert [estimate.low, estimate.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]))
 
 
-class _Watch(TorchDispatchMode):
-    """Counts values that are read back to the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default:
-            self.read += 1
-        return func(*args, **(kwargs or {}))
-
-
-def test_nothing_is_read_back_inside_the_computation():
-    label, score = torch.tensor([1.0, 0, 1, 0]).double(), torch.tensor([3.0, 3, 2, 1]).double()
-    with _Watch() as watch:
-        tp, fp = cumulative_counts(rank_scores(label, score))
-        area_under_roc(tp, fp), delong_variance(tp, fp), mean_precision(tp, fp)
-    assert watch.read == 0
-
-
 def test_a_million_labels_in_float32_are_exact():
     y = torch.arange(1_000_000) % 2
     s = (torch.arange(1_000_000) // 2).float()  # each positive ties with one negative
     assert auroc(y.float(), s).value == 0.5
+
+
+def columns(n: int = 60):
+    generator = torch.Generator().manual_seed(5)
+    label = (torch.rand((n, 4), generator=generator) < 0.4).double()
+    score = (label + torch.randn((n, 4), generator=generator)).round(decimals=1)
+    label[::7, 1] = torch.nan
+    score[::7, 1] = torch.nan
+    label[:, 2] = 1
+    return label, score
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_several_findings_at_once_equal_each_alone_with_missing_labels_left_out(method):
+    label, score = columns()
+    table = auroc_tensor(label, score, method=method)
+    assert table.defined.tolist() == [True, True, False, True]
+    assert table.value[2].isnan() & table.low[2].isnan() & table.high[2].isnan()
+    for f in (0, 1, 3):
+        given_rows = ~label[:, f].isnan()
+        alone = auroc(label[given_rows, f], score[given_rows, f], method=method)
+        found = [float(limit[f]) for limit in (table.value, table.low, table.high)]
+        assert found == pytest.approx([alone.value, alone.low, alone.high], abs=1e-15)
+    single = auroc_tensor(label[:, 0], score[:, 0], method=method)
+    assert float(single.low) == float(table.low[0])
+
+
+@pytest.mark.parametrize(("y", "s"), [([0, 1, 2.0], [1, 2, 3]), ([0, 1, 1], [1, 2, torch.inf])])
+def test_a_tensor_of_what_cannot_be_ranked_is_undefined_not_silently_wrong(y, s):
+    estimate = auroc_tensor(torch.tensor(y), torch.tensor(s))
+    assert not estimate.defined
+    assert estimate.value.isnan()
+
+
+def test_three_axes_are_refused():
+    with pytest.raises(MetricInputError, match=r"shape \(1, 1, 1\); give \(N,\) for one finding"):
+        auroc_tensor(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+
+
+def test_the_patient_bootstrap_can_be_asked_for():
+    y, s = (a[:, 0] for a in columns(400))
+    drawn = auroc(y, s, method="patient bootstrap")
+    closed = auroc(y, s, method="DeLong")
+    assert drawn.method == "patient bootstrap, 2000 resamples"
+    assert [drawn.low, drawn.high] == pytest.approx([closed.low, closed.high], abs=0.01)
+
+
+def test_newcombe_for_repeated_patients_and_unknown_methods_are_refused():
+    with pytest.raises(MetricInputError, match="takes one row a patient, and some patient_ids re"):
+        auroc([0, 1, 1], [1, 2, 3], patient_ids=[1, 1, 2], method="Newcombe")
+    with pytest.raises(MetricInputError, match="AUROC interval 'Wald' is unknown; choose one of N"):
+        auroc([0, 1], [1, 2], method="Wald")

@@ -51,7 +51,7 @@ def test_report_has_every_figure_with_its_interval(trained: Path) -> None:
     ]:
         figure = finding[name]
         assert figure["low"] <= figure["value"] <= figure["high"], name
-    assert finding["auroc"]["method"].startswith(("DeLong", "AUROC", "one-sided"))
+    assert finding["auroc"]["method"].startswith(("Newcombe", "one-sided"))
     assert report["unit"] == "patient"
     assert report["n"] == {"patients": 6, "studies": None, "images": 12}
     assert "Youden index on validation" in finding["threshold"]["rule"]

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from medres.metrics.resampling import draw_counts, poisson_mean, poisson_table
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("n", [1, 2, 25, 26, 400, 4099])
+def test_each_resample_is_as_many_draws_as_there_are_patients(n: int):
+    (counts, *more) = draw_counts(n, 100, seed=1, device=CPU)
+    assert not more
+    assert counts.shape == (100, n)
+    assert (counts.sum(1) == n).all()
+
+
+@pytest.mark.parametrize("n", [2, 30, 500])
+def test_counts_are_multinomial_in_mean_variance_and_covariance(n: int):
+    counts = torch.cat([*draw_counts(n, 40_000, seed=3, device=CPU)]).double()
+    error = 4 / math.sqrt(40_000)
+    assert counts.mean(0) == pytest.approx(torch.ones(n), abs=error)
+    # Multinomial(n; 1/n): variance 1 - 1/n, covariance -1/n.
+    assert float(counts.var(0).mean()) == pytest.approx(1 - 1 / n, rel=0.01)
+    assert float((counts[:, 0] * counts[:, 1]).mean()) - 1 == pytest.approx(-1 / n, abs=2 * error)
+
+
+def test_one_patients_counts_are_binomial_where_poisson_counts_would_not_be():
+    counts = torch.cat([*draw_counts(3, 60_000, seed=0, device=CPU)])[:, 0]
+    found = torch.bincount(counts.int(), minlength=4) / 60_000
+    assert found.tolist() == pytest.approx([8 / 27, 12 / 27, 6 / 27, 1 / 27], abs=0.008)
+    counts = torch.cat([*draw_counts(40, 30_000, seed=0, device=CPU)])[:, 7]
+    found = torch.bincount(counts.int(), minlength=9) / 30_000
+    binomial = [math.comb(40, k) * 39 ** (40 - k) / 40**40 for k in range(9)]
+    assert found[:9].tolist() == pytest.approx(binomial, abs=0.012)
+
+
+def test_draws_are_the_same_for_a_seed_whatever_the_blocks(monkeypatch):
+    def all_draws(seed: int):
+        return torch.cat([*draw_counts(300, 50, seed, CPU)])
+
+    whole = all_draws(1)
+    assert not all_draws(2).equal(whole)
+    monkeypatch.setattr("medres.metrics.resampling.BLOCK_ELEMENTS", 1000)
+    assert all_draws(1).equal(whole)
+
+
+def test_blocks_are_sized_by_the_rows_that_a_statistic_holds():
+    blocks = [*draw_counts(10, 100, 0, CPU, rows=2**17)]
+    assert [len(block) for block in blocks] == [4] * 25
+
+
+@pytest.mark.parametrize("n", [100, 10_000, 10**6])
+def test_the_table_is_poisson_to_16_bits(n: int):
+    mean = poisson_mean(n)
+    table = poisson_table(mean).double()
+    assert float(table.mean()) == pytest.approx(mean, rel=1e-4)
+    assert float(table.var(correction=0)) == pytest.approx(mean, rel=1e-3)
+    for k in range(6):
+        share = float((table == k).double().mean())
+        assert share == pytest.approx(math.exp(-mean) * mean**k / math.factorial(k), abs=2**-16)
