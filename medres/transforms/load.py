@@ -90,9 +90,11 @@ def as_meta_tensor(image: GrayscaleImage, *, filename: str = "") -> MetaTensor:
         (1, H, W) float32.
     """
     meta = monai_metadata(image)
-    meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
+    meta[MetaKeys.ORIGINAL_CHANNEL_DIM.value] = 0
     meta["filename_or_obj"] = filename
-    affine = torch.from_numpy(meta.pop(MetaKeys.AFFINE))
+    arrays = [name for name, value in meta.items() if isinstance(value, np.ndarray)]
+    meta.update({name: torch.from_numpy(meta[name]) for name in arrays})
+    affine = meta.pop(MetaKeys.AFFINE.value)
     return MetaTensor(
         torch.from_numpy(fill_padding(image.pixels, image.padding))[None], affine=affine, meta=meta
     )
@@ -107,11 +109,12 @@ def monai_metadata(image: GrayscaleImage) -> dict[str, Any]:
     """
     affine, shape = image_affine(image.record), (image.record.rows, image.record.columns)
     meta: dict[str, Any] = {
-        MetaKeys.AFFINE: affine @ resize_affine(shape, image.pixels.shape),
-        MetaKeys.ORIGINAL_AFFINE: affine,
-        MetaKeys.SPATIAL_SHAPE: np.array(shape),
-        MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's "no channel"
-        MetaKeys.SPACE: SpaceKeys.RAS,
+        # Plain texts for keys, which a `PersistentDataset` may load again: enums it refuses.
+        MetaKeys.AFFINE.value: affine @ resize_affine(shape, image.pixels.shape),
+        MetaKeys.ORIGINAL_AFFINE.value: affine,
+        MetaKeys.SPATIAL_SHAPE.value: shape,
+        MetaKeys.ORIGINAL_CHANNEL_DIM.value: float("nan"),  # MONAI's "no channel"
+        MetaKeys.SPACE.value: SpaceKeys.RAS.value,
         # Text, since MONAI collates metadata: values differ in kind from image to image.
         "medres": json.dumps(image.record.as_json()),
     }

@@ -71,7 +71,7 @@ def test_load_at_the_fitted_size_equals_loading_and_fitting(
     at_once = fit(LoadGrayscaled("image", fit_size=32, geometry=geometry)(item))["image"]
     assert (at_once - apart).abs().max() < 5e-6
     assert torch.allclose(at_once.affine, apart.affine, atol=1e-12)
-    assert at_once.meta["spatial_shape"].tolist() == apart.meta["spatial_shape"].tolist()
+    assert at_once.meta["spatial_shape"] == apart.meta["spatial_shape"] == (rows, columns)
 
 
 def test_load_can_decode_apart_in_every_worker_of_a_data_loader(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_reader_takes_frames_and_intensity(tmp_path: Path) -> None:
 def test_image_only_false_gives_the_metadata_too(addresses: list[str]) -> None:
     image, meta = LoadImage(reader=MedresReader(), image_only=False)(addresses[0])
     assert image.shape == (20, 40)
-    assert meta["spatial_shape"].tolist() == [20, 40]
+    assert tuple(meta["spatial_shape"]) == (20, 40)
     item = LoadImaged("image", reader=MedresReader(), image_only=False)({"image": addresses[0]})
     assert item["image_meta_dict"]["medres"] == meta["medres"]
 
