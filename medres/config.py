@@ -108,6 +108,8 @@ class AugmentationConfig:
         noise: largest standard deviation of added noise, in the same unit.
         blur: largest standard deviation of a Gaussian blur, in pixels.
         erase: largest side of one erased rectangle, as a fraction of the image's.
+        fixed_views: draw so many changes of each image once and show them in turn, epoch by epoch,
+            so that what a frozen trunk makes of them can be kept; 0 draws anew in every epoch.
     """
 
     preset: Literal["auto"] | AugmentationPreset = "auto"
@@ -121,6 +123,7 @@ class AugmentationConfig:
     noise: float | None = None
     blur: float | None = None
     erase: float | None = None
+    fixed_views: int = 0
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,11 @@ class TrainingConfig:
         checkpoint_steps: the same at every so many optimizer steps; 0 for none.
         workers: processes that read images; 0 reads in the main one.
         cache_gib: keep the read and resized images in memory if they take at most so many GiB;
-            else each epoch reads them anew, for which workers help. 0 never keeps them.
+            else each epoch reads them anew, for which workers help. 0 never keeps them. Features
+            get what the images leave.
+        feature_cache: auto computes what the frozen stages in front make of each image once, where
+            images repeat (see `augmentation`), and trains the rest from that, with equal results:
+            in memory if `cache_gib` allows, else in a file in the run folder. off never does.
         augmentation: random changes of the training images.
     """
 
@@ -241,6 +248,7 @@ class TrainingConfig:
     checkpoint_steps: int = 0
     workers: int = 0
     cache_gib: float = 4.0
+    feature_cache: Literal["auto", "off"] = "auto"
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
 

@@ -55,12 +55,16 @@ class _Seeded:
     """Seeds the chain for each image before it runs."""
 
     seed: int
+    fixed_views: int = 0
     epoch: int = 0
     transform: Compose
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose randomness the next images have."""
-        self.epoch = epoch
+        """Choose the epoch, from 1, whose randomness the next images have.
+
+        With K fixed views, epoch K + 1 has that of epoch 1 again, and so on.
+        """
+        self.epoch = 1 + (epoch - 1) % self.fixed_views if self.fixed_views else epoch
 
     def _transform(self, index: int) -> Any:
         state = SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
@@ -71,8 +75,15 @@ class _Seeded:
 class SeededDataset(_Seeded, Dataset):
     """MONAI's `Dataset`, reading each image anew; see the module."""
 
-    def __init__(self, items: Sequence[dict[str, Any]], transform: Compose, seed: int) -> None:
-        self.seed = seed
+    def __init__(
+        self,
+        items: Sequence[dict[str, Any]],
+        transform: Compose,
+        seed: int,
+        *,
+        fixed_views: int = 0,
+    ) -> None:
+        self.seed, self.fixed_views = seed, fixed_views
         super().__init__(items, transform)
 
 
@@ -85,9 +96,10 @@ class SeededCacheDataset(_Seeded, CacheDataset):
         transform: Compose,
         seed: int,
         *,
+        fixed_views: int = 0,
         progress: bool = False,
     ) -> None:
-        self.seed = seed
+        self.seed, self.fixed_views = seed, fixed_views
         # One thread: decoders hold the GIL, and OpenJPEG's binding is not safe in several.
         super().__init__(items, transform, num_workers=1, progress=progress)
 
@@ -152,12 +164,15 @@ def build_dataset(
     *,
     seed: int,
     cache: bool,
+    fixed_views: int = 0,
     progress: bool = False,
 ) -> SeededDataset | SeededCacheDataset:
     """A data set of `items`, its deterministic part in memory where `cache` is set."""
     if cache:
-        return SeededCacheDataset(items, transform, seed, progress=progress)
-    return SeededDataset(items, transform, seed)
+        return SeededCacheDataset(
+            items, transform, seed, fixed_views=fixed_views, progress=progress
+        )
+    return SeededDataset(items, transform, seed, fixed_views=fixed_views)
 
 
 def build_loader(

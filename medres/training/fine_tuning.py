@@ -23,10 +23,13 @@ from medres.training.dataset import (
     build_loader,
 )
 from medres.training.distributed import check_shares, is_first, rank, world_size
+from medres.training.feature_plan import FeaturePlan, image_bytes, plan_run_features
+from medres.training.features import FeatureCache, FeatureLoader, ValidationFeatureLoader
 from medres.training.losses import balanced_class_weights
 from medres.training.outline import TrainingOutline, outline_training
 from medres.training.plan import TrainingPlan, TrainingResult, fingerprint
 from medres.training.precision import (
+    AUTOCAST,
     ComputePrecision,
     describe_device,
     resolve_device,
@@ -40,7 +43,13 @@ from medres.training.wrapping import check_compiler
 from medres.transforms.augmentation import ResolvedAugmentation, resolve_augmentation
 from medres.transforms.chains import build_evaluation_chain, build_train_chain
 
-NOT_DECISIVE = ("workers", "cache_gib", "checkpoint_minutes", "checkpoint_steps")
+NOT_DECISIVE = (
+    "workers",
+    "cache_gib",
+    "feature_cache",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+)
 """Keys of the training that change where and how fast it runs, not what comes out."""
 FROM_RANDOM = "The model was trained from random weights, without pretraining."
 
@@ -53,6 +62,7 @@ class FineTuned:
         network: with the best epoch's weights, in evaluation mode.
         weights: what it started from.
         schedule: how it was unfrozen.
+        features: what of its frozen stages was computed once.
         resolved: the preset, batch size and batch-norm policy that it came to.
         augmentation: of the training images.
         result: its epochs.
@@ -65,6 +75,7 @@ class FineTuned:
     network: GrayscaleResNet
     weights: WeightsRecord
     schedule: Schedule
+    features: FeaturePlan
     resolved: ResolvedPreset
     augmentation: ResolvedAugmentation
     result: TrainingResult
@@ -88,6 +99,7 @@ class FineTuned:
             "epochs": len(self.result.history),
             "best_epoch": self.result.best_epoch,
             "stopped_early": self.result.stopped_early,
+            "frozen_features": list(self.features.describe()),
             "notes": list(self.notes),
         }
 
@@ -166,19 +178,24 @@ def fine_tune(
         ConfigError: a run folder with another configuration.
     """
     network, outline = initial.network, initial.outline
+    features = _build_feature_cache(config, data, initial, show=show)
+    train, validation = _build_loaders(config, data, initial, show=show)
     run = TrainingRun(
         network.to(memory_format=torch.channels_last),
-        *_build_loaders(config, data, initial, show=show),
+        FeatureLoader(train, features),
+        ValidationFeatureLoader(validation, features),
         _build_plan(config, data, initial),
         config.out,
         device=initial.device,
         show=show,
     )
+    features.attach(run.trainer)
     result = run.run()
     return FineTuned(
         network=network,
         weights=initial.weights,
         schedule=outline.schedule,
+        features=features.plan,
         resolved=outline.resolved,
         augmentation=initial.augmentation,
         result=result,
@@ -189,18 +206,42 @@ def fine_tune(
     )
 
 
+def _build_feature_cache(
+    config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool
+) -> FeatureCache:
+    autocast = AUTOCAST.get(initial.precision)
+    plan = plan_run_features(
+        config,
+        initial.outline.schedule,
+        train=len(data.manifest.split("train")),
+        validation=len(data.manifest.split("validation")),
+        random=initial.augmentation.amounts.is_random,
+        value_bytes=4 if autocast is None else autocast.itemsize,
+    )
+    return FeatureCache(
+        initial.network,
+        plan,
+        config.out,
+        device=initial.device,
+        autocast=autocast,
+        accumulate=config.training.accumulate,
+        show=show and is_first(),
+    )
+
+
 def _build_loaders(
     config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool
 ) -> tuple[DataLoader, DataLoader]:
     training, manifest, preprocessing = config.training, data.manifest, data.preprocessing
     kept = len(manifest.split("train")) + len(manifest.split("validation"))
     progress = show and is_first() and sys.stderr.isatty()
-    cache = kept * preprocessing.size**2 * 4 <= training.cache_gib * 2**30  # float32
+    cache = image_bytes(kept, preprocessing.size) <= training.cache_gib * 2**30
     train = build_dataset(
         as_items(manifest, manifest.split("train"), uncertain=config.data.uncertain),
         build_train_chain(preprocessing, initial.augmentation.amounts),
         seed=config.seed,
         cache=cache,
+        fixed_views=training.augmentation.fixed_views,
         progress=progress,
     )
     validation = build_dataset(

@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler
-from torch import Tensor, nn
+from torch import nn
 
 from medres.errors import ConfigError
 from medres.files import remove_unfinished
@@ -32,6 +32,7 @@ from medres.training.checkpoint import (
 )
 from medres.training.dataset import EpochSampler
 from medres.training.distributed import is_first, share_buffers, wait_for_all, world_size
+from medres.training.features import FeatureLoader, ValidationFeatureLoader, staged_batch
 from medres.training.history import EpochRecord, TensorBoardLog, TrainingProgress, write_history
 from medres.training.losses import ClassificationLoss
 from medres.training.optimizer import build_optimizer
@@ -61,8 +62,8 @@ class TrainingRun:
     def __init__(
         self,
         network: GrayscaleResNet,
-        train_loader: DataLoader,
-        validation_loader: DataLoader,
+        train_loader: DataLoader | FeatureLoader,
+        validation_loader: DataLoader | ValidationFeatureLoader,
         plan: TrainingPlan,
         folder: Path,
         *,
@@ -143,7 +144,7 @@ class TrainingRun:
             network=self.network,
             optimizer=self.optimizer,
             loss_function=self.loss,
-            prepare_batch=plain_batch,
+            prepare_batch=staged_batch,
             non_blocking=True,
             inferer=AutocastInferer(plan.precision),
             decollate=False,
@@ -178,7 +179,7 @@ class TrainingRun:
             device=self.device,
             val_data_loader=self.validation_loader,
             network=self.judged,
-            prepare_batch=plain_batch,
+            prepare_batch=staged_batch,
             non_blocking=True,
             inferer=AutocastInferer(self.plan.precision),
             decollate=False,
@@ -285,17 +286,3 @@ class TrainingRun:
                 "max_epochs": self.plan.epochs,
             }
         )
-
-
-def plain_batch(
-    batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, **_: Any
-) -> tuple[Tensor, Tensor]:
-    """Images (B, 1, H, W) and labels (B, F) of a batch, on a device, as plain tensors.
-
-    A MetaTensor would keep its records through every operation of the network.
-    """
-    image, label = (
-        torch.as_tensor(batch[key]).to(device, non_blocking=non_blocking)
-        for key in ("image", "label")
-    )
-    return image.as_subclass(Tensor), label.as_subclass(Tensor)
