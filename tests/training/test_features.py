@@ -47,16 +47,17 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(pictures: Path, weights: Path) -> RunConfig:
+    """Two phases, of which the second begins in the middle of an epoch of four batches."""
     return RunConfig(
         data=DataConfig(manifest=pictures),
         pixels=PixelsConfig(size=32),
         model=ModelConfig(stem="port", weights=str(weights)),
         training=TrainingConfig(
-            preset="gradual",
-            epochs=6,
+            preset="freeze_then_finetune",
+            epochs=3,
             batch_size=8,
             warmup_epochs=0.5,
-            frozen_epochs=1.25,  # of 4 steps: a phase may begin in the middle of an epoch
+            frozen_epochs=1.75,
             ema_decay=0.9,
             precision="fp32",
             augmentation=NO_AUGMENTATION,
@@ -91,50 +92,43 @@ def assert_same_run(ours: FineTuned, expected: FineTuned) -> None:
 
 
 @pytest.fixture
-def seen(monkeypatch) -> list[tuple[str, int]]:
-    """What the network was given while training: from which stage, and how many images."""
-    calls: list[tuple[str, int]] = []
+def seen(monkeypatch) -> list[str]:
+    """The stage that the network was given input for, in each training step."""
+    calls: list[str] = []
     forward = GrayscaleResNet.forward
 
     def note(self, image: torch.Tensor, start: str = "adapter") -> torch.Tensor:
         if self.training:
-            calls.append((start, len(image)))
+            calls.append(start)
         return forward(self, image, start)
 
     monkeypatch.setattr(GrayscaleResNet, "forward", note)
     return calls
 
 
-def test_gradual_run_from_features_is_the_same_run(config, data, plain, seen, tmp_path) -> None:
-    trained = train(config, data, tmp_path)
-    assert_same_run(trained, plain)
-    assert seen == [
-        *[("head", 8)] * 5,
-        *[("layer4", 8)] * 5,
-        *[("layer3", 8)] * 5,
-        *[("layer2", 8)] * 5,
-        *[("adapter", 8)] * 4,
-    ]
+def test_run_from_features_is_the_same_run(config, data, plain, seen, tmp_path) -> None:
+    assert_same_run(train(config, data, tmp_path), plain)
+    assert seen == ["head"] * 7 + ["adapter"] * 5
 
 
 def test_features_in_a_file_give_the_same_run(config, data, plain, seen, tmp_path) -> None:
-    assert_same_run(train(config, data, tmp_path, cache_gib=0.0), plain)
-    assert ("layer2", 8) in seen
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "checkpoints",
-        "epochs.jsonl",
-        "events",
-    ]
+    trained = train(config, data, tmp_path, cache_gib=0.0)
+    assert_same_run(trained, plain)
+    assert seen == ["head"] * 7 + ["adapter"] * 5
+    assert [phase.kept_in for phase in trained.features.phases] == ["file", None]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "epochs.jsonl", "events"}
 
 
 class CutOffError(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("iteration", [6, 11])
+@pytest.mark.parametrize("iteration", [5, 7])
 def test_run_that_resumes_in_a_cached_phase_is_the_same_run(
     config, data, plain, seen, tmp_path, monkeypatch, iteration
 ) -> None:
+    """Killed in the middle of the phase, and between its last step and the next phase."""
+
     def cut_off(engine) -> None:
         if engine.state.iteration == iteration:
             raise CutOffError
@@ -149,46 +143,60 @@ def test_run_that_resumes_in_a_cached_phase_is_the_same_run(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "_build_trainer", build_and_cut_off)
         with pytest.raises(CutOffError):
-            train(config, data, tmp_path)
+            train(config, data, tmp_path, checkpoint_steps=1)
     seen.clear()
-    assert_same_run(train(config, data, tmp_path), plain)
-    assert seen[0][0] in ("head", "layer4", "layer3")
+    assert_same_run(train(config, data, tmp_path, checkpoint_steps=1), plain)
+    assert seen == ["head"] * (7 - iteration) + ["adapter"] * 5
 
 
-@pytest.mark.parametrize("stem", ["duplicate", "port"])
-def test_fixed_views_repeat_and_give_the_same_run(config, data, seen, tmp_path, stem) -> None:
-    changes = {
-        "preset": "freeze_then_finetune",
-        "epochs": 4,
-        "frozen_epochs": 3.0,
-        "augmentation": FIXED,
-    }
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, stem=stem))
+def test_fixed_views_repeat_and_give_the_same_run(config, data, seen, tmp_path) -> None:
+    changes = {"frozen_epochs": 2.5, "augmentation": FIXED}
     expected = train(config, data, tmp_path / "plain", feature_cache="off", **changes)
-    images = len(seen)
+    seen.clear()
     assert_same_run(train(config, data, tmp_path / "ours", **changes), expected)
-    assert seen[images:] == [*[("head", 8)] * 12, *[("adapter", 8)] * 4]
-
-
-def test_bf16_features_give_the_same_run(config, data, seen, tmp_path) -> None:
-    changes = {"precision": "bf16", "epochs": 6, "preset": "gradual"}
-    expected = train(config, data, tmp_path / "plain", feature_cache="off", **changes)
-    trained = train(config, data, tmp_path / "ours", **changes)
-    assert ("layer4", 8) in seen
-    assert_same_run(trained, expected)
+    assert seen == ["head"] * 10 + ["adapter"] * 2
 
 
 def test_random_augmentation_trains_on_images(config, data, seen, tmp_path) -> None:
-    train(
-        config,
-        data,
-        tmp_path,
-        epochs=2,
-        preset="freeze_then_finetune",
-        frozen_epochs=1.0,
-        augmentation=AugmentationConfig(noise=0.1),
+    augmentation = AugmentationConfig(noise=0.1)
+    trained = train(config, data, tmp_path, epochs=2, frozen_epochs=1.5, augmentation=augmentation)
+    assert set(seen) == {"adapter"}
+    assert "drawn anew in every epoch" in trained.as_json()["frozen_features"][0]
+
+
+@pytest.fixture(scope="module")
+def gradual(config: RunConfig) -> RunConfig:
+    """Five phases of 1.5 epochs, of two steps of two batches each."""
+    training = dataclasses.replace(
+        config.training, preset="gradual", epochs=7, frozen_epochs=1.5, accumulate=2
     )
-    assert {start for start, _ in seen} == {"adapter"}
+    return dataclasses.replace(config, training=training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradual_run_from_features_is_the_same_run(
+    gradual, data, seen, tmp_path, precision
+) -> None:
+    options = {"precision": precision}
+    plain = train(gradual, data, tmp_path / "plain", feature_cache="off", **options)
+    seen.clear()
+    assert_same_run(train(gradual, data, tmp_path / "memory", **options), plain)
+    expected = [*["head"] * 6, *["layer4"] * 6, *["layer3"] * 6, *["layer2"] * 6, *["adapter"] * 4]
+    assert seen == expected
+    seen.clear()
+    assert_same_run(train(gradual, data, tmp_path / "file", cache_gib=0.0, **options), plain)
+    assert seen == expected
+
+
+@pytest.mark.slow
+def test_stem_that_duplicates_is_the_same_run(config, data, seen, tmp_path) -> None:
+    model = dataclasses.replace(config.model, stem="duplicate")
+    config = dataclasses.replace(config, model=model)
+    plain = train(config, data, tmp_path / "plain", feature_cache="off")
+    seen.clear()
+    assert_same_run(train(config, data, tmp_path / "ours"), plain)
+    assert seen == ["head"] * 7 + ["adapter"] * 5
 
 
 def test_table_gives_back_rows_in_their_memory_format() -> None:
