@@ -25,9 +25,11 @@ def items(tmp_path):
     ]
 
 
-def images_of(items, *, epoch: int, cache: bool, workers: int = 0) -> torch.Tensor:
+def images_of(
+    items, *, epoch: int, cache: bool, workers: int = 0, fixed_views: int = 0
+) -> torch.Tensor:
     chain = build_train_chain(PREPROCESSING, Augmentation(noise=0.5, flip_probability=0.5))
-    dataset = build_dataset(items, chain, seed=3, cache=cache)
+    dataset = build_dataset(items, chain, seed=3, cache=cache, fixed_views=fixed_views)
     dataset.set_epoch(epoch)
     return torch.cat([b["image"] for b in build_loader(dataset, 4, workers=workers)])
 
@@ -37,6 +39,15 @@ def test_augmentation_depends_on_epoch_and_image_not_on_cache(items) -> None:
     assert torch.equal(first, images_of(items, epoch=1, cache=True))
     assert torch.equal(first, images_of(items, epoch=1, cache=False))
     assert not torch.equal(first, images_of(items, epoch=2, cache=True))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_fixed_views_come_round_again(items, cache) -> None:
+    views = [images_of(items, epoch=e, cache=cache, fixed_views=2) for e in (1, 2, 3, 4)]
+    assert torch.equal(views[2], views[0])
+    assert torch.equal(views[3], views[1])
+    assert not torch.equal(views[1], views[0])
+    assert torch.equal(views[1], images_of(items, epoch=2, cache=cache))  # the first K epochs' own
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:

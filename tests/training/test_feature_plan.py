@@ -182,36 +182,32 @@ def test_values_of_each_input_are_those_of_the_network(depth, size) -> None:
     assert found == {stage: expected[stage] for stage in STAGES[2:]}
 
 
-def run_config(out: Path, cache_gib: float, **augmentation) -> RunConfig:
-    return RunConfig(
+def run_plan(out: Path, cache_gib: float, *, fixed_views: int = 0, random: bool) -> FeaturePlan:
+    config = RunConfig(
         out=out / "not" / "yet",
         model=ModelConfig(depth=18),
         pixels=PixelsConfig(size=224),
         training=TrainingConfig(
-            cache_gib=cache_gib, augmentation=AugmentationConfig(**augmentation)
+            cache_gib=cache_gib, augmentation=AugmentationConfig(fixed_views=fixed_views)
         ),
+    )
+    return plan_run_features(
+        config, schedule(), train=50, validation=10, random=random, value_bytes=2
     )
 
 
-OFF = {"rotate_degrees": 0, "translate": 0, "scale": 0, "contrast": 0, "brightness": 0}
-
-
 @pytest.mark.parametrize(
-    ("augmentation", "views"),
-    [({}, 0), (OFF, 1), ({**OFF, "fixed_views": 4}, 1), ({"fixed_views": 4}, 4)],
+    ("random", "fixed_views", "views"), [(True, 0, 0), (False, 0, 1), (False, 4, 1), (True, 4, 4)]
 )
-def test_views_are_those_of_the_augmentation(tmp_path, augmentation, views) -> None:
-    config = run_config(tmp_path, 4.0, **augmentation)
-    made = plan_run_features(config, schedule(), train=50, validation=10, value_bytes=2)
+def test_views_are_those_of_the_augmentation(tmp_path, random, fixed_views, views) -> None:
+    made = run_plan(tmp_path, 4.0, fixed_views=fixed_views, random=random)
     assert made.counts == ImageCounts(50, 10, views)
 
 
 def test_features_get_the_memory_that_images_leave(tmp_path) -> None:
     # 60 images take 11.5 MiB; the inputs of layer4 another 5.7, of the head 0.06.
     def places(gib: float) -> list[str | None]:
-        config = run_config(tmp_path, gib, **OFF)
-        made = plan_run_features(config, schedule(), train=50, validation=10, value_bytes=2)
-        return [phase.kept_in for phase in made.phases[:2]]
+        return [p.kept_in for p in run_plan(tmp_path, gib, random=False).phases[:2]]
 
     assert places(18 / 1024) == ["memory", "memory"]
     assert places(12 / 1024) == ["memory", "file"]

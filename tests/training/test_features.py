@@ -22,10 +22,8 @@ from medres.training.fine_tuning import FineTuned, fine_tune, initialise
 from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData, prepare_training_data
 
-NO_AUGMENTATION = AugmentationConfig(
-    rotate_degrees=0, translate=0, scale=0, contrast=0, brightness=0
-)
-FIXED = AugmentationConfig(flip_probability=0.5, noise=0.1, fixed_views=2)
+NO_AUGMENTATION = AugmentationConfig(preset="none")
+FIXED = AugmentationConfig(preset="none", flip_probability=0.5, noise=0.1, fixed_views=2)
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +156,7 @@ def test_fixed_views_repeat_and_give_the_same_run(config, data, seen, tmp_path) 
 
 
 def test_random_augmentation_trains_on_images(config, data, seen, tmp_path) -> None:
-    augmentation = AugmentationConfig(noise=0.1)
+    augmentation = AugmentationConfig(preset="none", noise=0.1)
     trained = train(config, data, tmp_path, epochs=2, frozen_epochs=1.5, augmentation=augmentation)
     assert set(seen) == {"adapter"}
     assert "drawn anew in every epoch" in trained.as_json()["frozen_features"][0]
