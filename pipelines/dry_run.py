@@ -19,8 +19,10 @@ def run(config: RunConfig) -> None:
     from medres.reports.schedule_picture import save_schedule_picture
     from medres.training.advice import advise, gather_facts
     from medres.training.distributed import is_first
+    from medres.training.feature_plan import plan_run_features
     from medres.training.outline import outline_training
     from medres.training.schedule_table import format_schedule
+    from medres.transforms.augmentation import resolve_augmentation
 
     manifest = assign_splits(
         read_run_manifest(config), fractions=config.data.fractions, seed=config.data.split_seed
@@ -34,10 +36,23 @@ def run(config: RunConfig) -> None:
         return
     print(f"ResNet-{config.model.depth}, stem {config.model.stem}, weights {config.model.weights}")
     print(f"{len(manifest.rows)} images: {counts}; steps of {outline.step_images}\n")
-    print(advise(gather_facts(manifest), config).format())
+    facts = gather_facts(manifest)
+    print(advise(facts, config).format())
     for note in (*manifest.notes, *outline.notes):
         print(f"note: {note}")
     print(f"\n{format_schedule(outline.schedule)}")
+    augmentation = resolve_augmentation(
+        config.training.augmentation, {facts.modality: facts.images}
+    )
+    features = plan_run_features(
+        config,
+        outline.schedule,
+        train=facts.images,
+        validation=len(manifest.split("validation")),
+        random=augmentation.amounts.is_random,
+        value_bytes=2 if config.training.precision in ("bf16", "fp16") else 4,  # auto: at most 4
+    )
+    print("\nfrozen stages", *features.describe(), sep="\n  ")
     picture = config.out / "schedule.png"
     save_schedule_picture(outline.schedule, picture)
     print(f"\nnothing was trained (--dry-run)\npicture  {picture}")

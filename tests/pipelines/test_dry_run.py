@@ -41,6 +41,23 @@ def test_dry_run_says_what_random_weights_change(
     assert "Preset full" in shown
 
 
+def test_dry_run_says_what_of_the_frozen_stages_is_computed_once(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dry_run(pictures, tmp_path) == 0
+    assert "head on trains: all is computed anew, since the augmentation is drawn anew" in (
+        capsys.readouterr().out
+    )
+    assert dry_run(pictures, tmp_path, "--training.augmentation.preset", "none") == 0
+    assert (
+        "frozen stages\n"
+        "  epochs 0 to 3, head on trains: its input is computed once for 36 training images and 12 "
+        "validation images, 96.0 KiB in memory\n"
+        "  epochs 3 to 20, conv1 on trains: all is computed anew, since no stage in front of conv1 "
+        "is frozen\n"
+    ) in capsys.readouterr().out
+
+
 def test_dry_run_refuses_what_training_would_refuse(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

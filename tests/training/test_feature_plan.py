@@ -20,7 +20,8 @@ from medres.training.feature_plan import (
     plan_features,
     plan_run_features,
 )
-from medres.training.schedule import Schedule, build_schedule
+from medres.training.presets import build_schedule
+from medres.training.schedule import Schedule
 
 AMPLE = Room(memory_bytes=2**33, disk_bytes=2**40)
 COUNTS = ImageCounts(train=100, validation=20, views=1)
@@ -138,15 +139,45 @@ def test_stages_that_open_behind_the_first_open_one_begin_no_phase() -> None:
 
 
 def test_adapter_that_opens_ends_what_was_frozen() -> None:
-    opened = schedule("freeze_then_finetune", "adapter")
-    stages = tuple(
-        dataclasses.replace(s, opens_at=6 if s.stage == "adapter" else s.opens_at)
-        for s in opened.stages
+    held = build_schedule(
+        "freeze_then_finetune",
+        epochs=10,
+        steps_per_epoch=5,
+        stem="adapter",
+        adapter_frozen_steps=6,
     )
-    held = dataclasses.replace(opened, stages=stages)
     assert first_open_stage(held, 5) == "head"
     assert first_open_stage(held, 6) == "adapter"
     assert [p.kept_in for p in plan(held).phases] == ["memory", None]
+
+
+@pytest.mark.parametrize(
+    ("preset", "stem", "adapter_frozen_steps", "starts"),
+    [
+        ("linear_probe", "port", 0, ["head"]),
+        ("linear_probe", "adapter", 0, ["adapter"]),
+        ("linear_probe", "adapter", -1, ["head"]),
+        ("gradual", "adapter", -1, ["head", "layer4", "layer3", "layer2", "conv1"]),
+        ("surgical", "port", 0, ["conv1"]),
+        ("batch_norm_affine", "port", 0, ["conv1"]),
+    ],
+)
+def test_phases_follow_the_preset_and_the_adapter(
+    preset, stem, adapter_frozen_steps, starts
+) -> None:
+    course = build_schedule(
+        preset,
+        epochs=20,
+        steps_per_epoch=5,
+        stem=stem,
+        adapter_frozen_steps=adapter_frozen_steps,
+    )
+    phases = plan(course).phases
+    assert [p.start for p in phases] == starts
+    assert [p.kept_in for p in phases] == [
+        None if start in ("adapter", "conv1") else "memory" for start in starts
+    ]
+    assert phases[-1].end_step == 100
 
 
 def test_plan_reads_as_lines() -> None:
