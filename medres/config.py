@@ -18,6 +18,27 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from medres.errors import ConfigError
 
+StemName = Literal["duplicate", "port", "adapter"]
+StemInit = Literal[
+    "auto",
+    "equal",
+    "imagenet",
+    "sum",
+    "mean",
+    "luma",
+    "bare_mean",
+    "bare_luma",
+    "ones",
+    "third",
+    "bare_third",
+]
+STEM_INITS: dict[StemName, tuple[StemInit, ...]] = {
+    "duplicate": ("equal", "imagenet"),
+    "port": ("sum", "mean", "luma", "imagenet", "bare_mean", "bare_luma"),
+    "adapter": ("ones", "imagenet", "third", "bare_third"),
+}
+"""What each stem may start as; `auto` takes the first. See `medres.models.stem`."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -77,13 +98,18 @@ class ModelConfig:
     Args:
         depth: of the ResNet.
         stem: duplicate the channel, port conv1 to one channel, or a learnable 1→3 adapter.
+        stem_init: which function of the RGB network it starts as. auto: the network on three equal
+            channels. imagenet: with ImageNet's normalisation of each colour. port also takes sum,
+            mean (the same) and luma (a tint); adapter also takes third (the same as ones).
+            bare_mean, bare_luma and bare_third do not keep the scale: for comparison only.
         weights: imagenet, none (random), or a file with a state dict.
         batch_norm: eval keeps the running statistics fixed while training; auto does so for
             trained weights and at most 16 images a batch.
     """
 
     depth: Literal[18, 34, 50, 101, 152] = 18
-    stem: Literal["duplicate", "port", "adapter"] = "duplicate"
+    stem: StemName = "duplicate"
+    stem_init: StemInit = "auto"
     weights: str = "imagenet"
     batch_norm: Literal["auto", "train", "eval"] = "auto"
 
@@ -464,7 +490,14 @@ def check_config(config: RunConfig) -> RunConfig:
     """
     training, pixels, fractions = config.training, config.pixels, config.data.fractions
     low, high = pixels.clip_percentiles
+    stem_inits = ("auto", *STEM_INITS[config.model.stem])
     rules: list[tuple[str, object, bool, str]] = [
+        (
+            "model.stem_init",
+            config.model.stem_init,
+            config.model.stem_init in stem_inits,
+            f"one of {', '.join(stem_inits)} with model.stem {config.model.stem}",
+        ),
         ("pixels.size", pixels.size, pixels.size >= 32, "at least 32 pixels"),
         (
             "pixels.clip_percentiles",

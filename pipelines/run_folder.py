@@ -46,7 +46,8 @@ def announce(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> 
     """Say what is about to be trained, and what differs from what was asked for."""
     counts, outline = data.counts()["train"], initial.outline
     print(
-        f"ResNet-{config.model.depth}, stem {config.model.stem}, {initial.weights.description}, "
+        f"ResNet-{config.model.depth}, stem {config.model.stem} "
+        f"({initial.network.stem_start.init}), {initial.weights.description}, "
         f"preset {outline.resolved.preset}: {counts['images']} images of {counts['patients']} "
         f"patients, {outline.steps_per_epoch} steps of {outline.step_images} images",
         file=sys.stderr,
@@ -144,7 +145,7 @@ def save_model(
     schema = data.manifest.schema
     (folder / "configs" / "medres.json").unlink(missing_ok=True)
     record = ModelRecord(
-        network=NetworkRecord(config.model.depth, config.model.stem, len(schema.findings)),
+        network=NetworkRecord(**trained.network.arguments()),
         labels=schema,
         preprocessing=data.preprocessing,
         unit=config.evaluation.unit,

@@ -27,7 +27,7 @@ from medres.bundle.card import model_card
 from medres.bundle.monai_configs import inference_config, metadata_config
 from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
-from medres.errors import BundleError
+from medres.errors import BundleError, ConfigError
 from medres.files import file_digest, read_json, write_json, write_text, written_whole
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
@@ -95,11 +95,21 @@ def load_model(folder: Path) -> Model:
 
 
 def build_network(record: ModelRecord) -> GrayscaleResNet | ResNetEnsemble:
-    """The network of a record, with random weights."""
-    if not record.members:
-        return GrayscaleResNet(**record.network.as_arguments())
-    members = [member.as_arguments() for member in record.members]
-    return ResNetEnsemble(members, record.kind)
+    """The network of a record, with random weights.
+
+    Raises:
+        BundleError: an architecture that this medres does not build.
+    """
+    try:
+        if not record.members:
+            return GrayscaleResNet(**record.network.as_arguments())
+        members = [member.as_arguments() for member in record.members]
+        return ResNetEnsemble(members, record.kind)
+    except ConfigError as error:
+        raise BundleError(
+            f"the model's record names a network that this medres does not build ({error}); use "
+            "the medres it was trained with, or restore the record"
+        ) from error
 
 
 def _read(folder: Path, name: str) -> Mapping[str, object]:

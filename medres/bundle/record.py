@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from medres.config import StemInit, StemName
 from medres.data.labels import LabelSchema
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
@@ -13,8 +14,6 @@ from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.transforms.preprocessing import Preprocessing
 
 SCHEMA = "medres.model/1"
-DEPTHS = (18, 34, 50, 101, 152)
-STEMS = ("duplicate", "port", "adapter")
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,15 @@ class NetworkRecord:
     """Arguments of `medres.models.resnet.GrayscaleResNet`."""
 
     depth: Literal[18, 34, 50, 101, 152]
-    stem: Literal["duplicate", "port", "adapter"]
+    stem: StemName
     num_outputs: int
+    stem_init: StemInit = "auto"
+    display_mean: float | None = None
+    display_std: float | None = None
 
     def as_arguments(self) -> dict[str, Any]:
         """For the network's constructor, or `_target_` in a bundle's config."""
-        return {"depth": self.depth, "stem": self.stem, "num_outputs": self.num_outputs}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ModelRecord:
         """Rebuild a record and check its parts.
 
         Raises:
-            BundleError: another schema, a missing part, or an architecture that medres has not.
+            BundleError: another schema, or a missing part.
             PreprocessingMismatchError: the preprocessing does not match its digest.
         """
         if values.get("schema") != SCHEMA:
@@ -115,8 +117,8 @@ class ModelRecord:
             )
         try:
             return cls(
-                network=_network(values["network"]),
-                members=tuple(_network(member) for member in values.get("members", ())),
+                network=NetworkRecord(**values["network"]),
+                members=tuple(NetworkRecord(**member) for member in values.get("members", ())),
                 labels=LabelSchema.from_json(values["labels"]),
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 unit=values["unit"],
@@ -142,13 +144,3 @@ def _calibration(values: Mapping[str, Any] | None) -> Calibration:
         raise BundleError(
             f"the model's calibration is damaged ({error}); restore the record or train again"
         ) from error
-
-
-def _network(values: Mapping[str, Any]) -> NetworkRecord:
-    record = NetworkRecord(values["depth"], values["stem"], int(values["num_outputs"]))
-    if record.depth not in DEPTHS or record.stem not in STEMS:
-        raise BundleError(
-            f"the model's network is a ResNet-{record.depth} with stem {record.stem!r}; medres "
-            f"builds depths {', '.join(map(str, DEPTHS))} with stems {', '.join(STEMS)}"
-        )
-    return record

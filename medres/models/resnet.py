@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from medres.config import StemInit, StemName
 from medres.errors import ConfigError
 from medres.models.prefix import run_from
 from medres.models.stages import STAGES, batch_norms, check_stage
-from medres.models.stem import AdapterInit, StemName, build_stem, port_conv1
+from medres.models.stem import StemStart, build_conv1, build_stem
 
 Depth = Literal[18, 34, 50, 101, 152]
 DEPTHS: tuple[Depth, ...] = get_args(Depth)
@@ -21,8 +22,9 @@ DEPTHS: tuple[Depth, ...] = get_args(Depth)
 class GrayscaleResNet(nn.Module):
     """A ResNet that takes gray images (B, 1, H, W) and gives logits (B, F).
 
-    At step 0 every stem computes the same function: torchvision's RGB network on the image in
-    three equal channels (see `stem`). From random weights too: at one seed the three stems agree.
+    At step 0 every stem computes a function of torchvision's RGB network that `stem` names; by
+    default the network on the image in three equal channels. From random weights too: at one seed
+    the three stems agree.
 
     Batch-norm in evaluation mode survives `.train()`, because the network's own `train` holds it:
     MONAI's trainer calls `.train()` in every iteration, and `eval_mode` ends with it.
@@ -33,9 +35,9 @@ class GrayscaleResNet(nn.Module):
         num_outputs: F, at least 1.
         batch_norm: train, or eval to keep all running statistics fixed from the start; a schedule
             sets it by stage afterwards.
-        adapter_init: of stem `adapter`: ones, or imagenet with the next two.
-        adapter_mean: of the data's normalisation in display units.
-        adapter_std: of the same.
+        stem_init: what the stem starts as; auto takes equal, sum or ones, which are one function.
+        display_mean: of the data's normalisation in display units [0, 1]; for stem_init imagenet.
+        display_std: of the same.
 
     Raises:
         ConfigError: an argument that is not accepted.
@@ -50,9 +52,9 @@ class GrayscaleResNet(nn.Module):
         num_outputs: int = 1,
         *,
         batch_norm: Literal["train", "eval"] = "train",
-        adapter_init: AdapterInit = "ones",
-        adapter_mean: float | None = None,
-        adapter_std: float | None = None,
+        stem_init: StemInit = "auto",
+        display_mean: float | None = None,
+        display_std: float | None = None,
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
@@ -64,17 +66,28 @@ class GrayscaleResNet(nn.Module):
         if batch_norm not in ("train", "eval"):
             raise ConfigError(f"batch_norm: {batch_norm!r} is not accepted; give 'train' or 'eval'")
         self.depth = depth
-        self.stem_name = stem
         self.num_outputs = num_outputs
-        self.stem = build_stem(stem, adapter_init, adapter_mean, adapter_std)
+        self.stem_start = StemStart(stem, stem_init, display_mean, display_std)
+        self.stem = build_stem(self.stem_start)
         self.backbone: nn.Module = torchvision.models.get_model(
             f"resnet{depth}", weights=None, num_classes=num_outputs
         )
-        if stem == "port":
-            self.backbone.conv1 = port_conv1(self.backbone.conv1)
+        self.backbone.conv1 = build_conv1(self.backbone.conv1, self.stem_start)
         self._batch_norm_eval: frozenset[str] = frozenset()
         if batch_norm == "eval":
             self.set_batch_norm_eval(STAGES)
+
+    def arguments(self) -> dict[str, Any]:
+        """What builds a network of this architecture, as JSON values."""
+        start = self.stem_start
+        statistics = {"display_mean": start.display_mean, "display_std": start.display_std}
+        return {
+            "depth": self.depth,
+            "stem": start.stem,
+            "num_outputs": self.num_outputs,
+            "stem_init": start.init,
+            **{name: value for name, value in statistics.items() if value is not None},
+        }
 
     @property
     def batch_norm_eval(self) -> frozenset[str]:

@@ -1,12 +1,14 @@
 """Initial weights: torchvision's ImageNet ones, a file, or none.
 
-A file is read as tensors only (`weights_only=True`). RGB weights fit every stem, and so do weights
-that medres trained with another stem: conv1 is converted so that the function stays the same.
+A file is read as tensors only (`weights_only=True`). RGB weights enter every stem as its
+`stem_init` says. Weights that were trained on gray images keep their function: conv1 is converted
+to the network's stem, or refused.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -19,8 +21,8 @@ from torch import Tensor
 
 from medres.errors import WeightsError
 from medres.files import file_digest
+from medres.models.fold import KERNELS, has_colour_map, input_tensors, take_input_layer
 from medres.models.resnet import GrayscaleResNet
-from medres.models.stem import fold_adapter, port_kernels, spread_kernels
 
 # V1 and not DEFAULT: DEFAULT is V1 for 18 and 34 but V2 for 50, 101 and 152, with another
 # preprocessing (resize 232) and a training recipe whose features transfer differently. V1 is one
@@ -28,7 +30,7 @@ from medres.models.stem import fold_adapter, port_kernels, spread_kernels
 IMAGENET_MEMBER = "IMAGENET1K_V1"
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
-PREFIX = re.compile(r"^(?:(?:module|_orig_mod|model|network|backbone)\.)+")
+PREFIX = re.compile(r"^(?:(?:module|_orig_mod|model|network|backbone|encoder)\.)+")
 # As torch.hub writes it. Eight digits without a letter are more likely a date.
 DIGEST_IN_NAME = re.compile(r"-(?=[0-9a-f]*[a-f])([0-9a-f]{8,64})\.")
 BLOCKS: Mapping[tuple[bool, tuple[int, ...]], str] = {
@@ -39,7 +41,6 @@ BLOCKS: Mapping[tuple[bool, tuple[int, ...]], str] = {
     (True, (3, 8, 36, 3)): "resnet152",
 }
 HEAD = ("fc.weight", "fc.bias")
-ADAPTER = ("stem.conv.weight", "stem.conv.bias")
 SHOWN = 5
 
 
@@ -75,14 +76,18 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
         network: its stem decides how conv1 is converted; its head stays fresh where the file's
             has another size or is absent.
         weights: imagenet, none, or a file with a state dict: torchvision's, timm's, or a
-            checkpoint of medres; alone or under `state_dict` or `model`; names with or without
-            `module.`, `model.` or `backbone.` before them.
+            checkpoint of medres; alone or under `state_dict`, `model` or `network`; names with or
+            without `module.`, `model.`, `backbone.`, `encoder.` or `_orig_mod.` before them.
 
     Raises:
         WeightsError: the weights cannot be had, fail the digest in their name, or do not fit.
+
+    Warns:
+        UserWarning: the stem starts without the gain that keeps the scale.
     """
     if str(weights) == "none":
-        return WeightsRecord("none", "random weights", trained=False)
+        notes = _stem_notes(network)
+        return WeightsRecord("none", "random weights", trained=False, notes=notes)
     if str(weights) == "imagenet":
         path = _imagenet_file(network.depth)
         description = f"torchvision resnet{network.depth} {IMAGENET_MEMBER} ({path.name})"
@@ -91,11 +96,11 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
         path = Path(weights)
         source, description = path.name, f"weights from {path.name}"
     digest = _checked_digest(path)
-    left_out = _load_state(network, _read_state(path), path.name)
-    notes: tuple[str, ...] = ()
-    if left_out and source != "imagenet":  # whose thousand classes nobody expects to keep
-        notes = (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
-    return WeightsRecord(source, description, True, digest, left_out, notes)
+    loaded = _load_state(network, _read_state(path), path.name)
+    notes = loaded.notes
+    if loaded.left_out and source != "imagenet":  # whose thousand classes nobody expects to keep
+        notes += (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
+    return WeightsRecord(source, description, True, digest, loaded.left_out, notes)
 
 
 def _imagenet_file(depth: int) -> Path:
@@ -174,24 +179,32 @@ def _unwrapped(content: Any) -> Mapping[Any, Any]:
     return {}
 
 
-def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> tuple[str, ...]:
-    """Load what fits, or raise; returns the names of the head's tensors that stay fresh."""
+@dataclass(frozen=True)
+class _Loaded:
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> _Loaded:
+    """Load what fits, or raise; says which of the head's tensors stay fresh, and about the stem."""
     own = {PREFIX.sub("", key): key for key in network.state_dict()}
     expected = {short: network.state_dict()[key] for short, key in own.items()}
-    state = _convert_stem(dict(state), expected, name)
     left_out = _head_left_out(state, expected)
-    for short in left_out:
-        state[short] = expected[short]
+    if left_out:
+        state = {n: tensor for n, tensor in state.items() if not n.startswith("fc.")}
+        state |= {n: expected[n] for n in left_out}
     for short, tensor in expected.items():  # absent from files written before PyTorch 0.4.1
         if short.endswith("num_batches_tracked"):
             state.setdefault(short, tensor)
+    rgb = is_rgb(state)
+    state = _fit_stem(network, state, name)
     _check_fit(network, state, expected, name)
     network.load_state_dict({own[short]: tensor for short, tensor in state.items()})
-    return left_out
+    return _Loaded(left_out, _stem_notes(network) if rgb else ())
 
 
 def _head_left_out(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The head's tensors, where the file has no head or one of another number of outputs.
+    """The head's tensors, where the file has no head, or one of other outputs or more layers.
 
     One that takes another number of features is another network's, for `_check_fit` to refuse.
     """
@@ -202,42 +215,52 @@ def _head_left_out(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
     return () if same else HEAD
 
 
-def _convert_stem(
-    state: dict[str, Tensor], expected: Mapping[str, Tensor], name: str
-) -> dict[str, Tensor]:
-    """Bring the file's adapter and conv1 to the network's stem, with the function unchanged.
+def is_rgb(state: Mapping[str, Tensor]) -> bool:
+    """Whether conv1 takes three colours as they are, by torchvision's names."""
+    kernels = state.get(KERNELS)
+    plain = kernels is not None and kernels.ndim == 4 and kernels.shape[1] == 3
+    return plain and not has_colour_map(state)
 
-    A network without an adapter of its own has it folded into conv1. A file without one leaves
-    the network's at its start, R1 or R0.
+
+def _fit_stem(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Bring conv1 and stem to the network's own, in float64, for one rounding at the end.
+
+    RGB weights start as the network's `stem_init` says; others keep their function.
     """
-    kernels = state.get("conv1.weight")
-    if kernels is None or kernels.ndim != 4 or kernels.shape[1] not in (1, 3):
+    start = network.stem_start
+    if is_rgb(state):
+        stem = {f"stem.{n}": tensor for n, tensor in start.tensors().items()}
+        return {**state, KERNELS: start.kernels(state[KERNELS]), **stem}
+    kernels = state.get(KERNELS)
+    if kernels is None or kernels.ndim != 4 or kernels.shape[1] not in (1, 2, 3):
         return state
-    weight_name, bias_name = ADAPTER
-    if weight_name in state:
-        if bias_name in state and bias_name not in expected:
-            if bool(state[bias_name].any()):
-                raise WeightsError(
-                    f"{name}: its adapter has a bias, which no other stem can take over exactly "
-                    "at the image's border; give stem 'adapter' with adapter_init 'imagenet'"
-                )
-            del state[bias_name]
-        if weight_name not in expected:
-            kernels = fold_adapter(kernels, state.pop(weight_name))
-        elif bias_name in expected:
-            state.setdefault(bias_name, torch.zeros(3))
-    elif weight_name in expected:
-        if kernels.shape[1] == 1 and bias_name in expected:
-            raise WeightsError(
-                f"{name}: was trained on one channel, which ImageNet's colour normalisation does "
-                "not fit; give adapter_init 'ones', or another stem"
-            )
-        state.update({n: expected[n] for n in ADAPTER if n in expected})
-    channels = expected["conv1.weight"].shape[1]
-    if kernels.shape[1] != channels:
-        kernels = port_kernels(kernels) if channels == 1 else spread_kernels(kernels)
-    state["conv1.weight"] = kernels
-    return state
+    if kernels.shape[1] == 1 and start.init == "imagenet":
+        raise WeightsError(
+            f"{name}: its conv1 takes one gray channel, which ImageNet's normalisation of three "
+            "colours does not fit; leave model.stem_init at auto"
+        )
+    state = dict(state)
+    layer = take_input_layer(state)
+    try:
+        return {**state, **input_tensors(layer, start)}
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from error
+
+
+def _stem_notes(network: GrayscaleResNet) -> tuple[str, ...]:
+    """What to know of a stem that does not keep the scale; warned about too."""
+    start = network.stem_start
+    if start.reference != "none":
+        return ()
+    better = {"bare_mean": "sum", "bare_luma": "luma", "bare_third": "third"}[start.init]
+    note = (
+        f"stem {start.stem} with stem_init {start.init} shows conv1 a third of the image's "
+        "contrast: with frozen batch-norm the first logits are off by about half of their size, "
+        "and in train mode conv1 learns three (Adam) to nine times (SGD) faster; stem_init "
+        f"{better} keeps the scale"
+    )
+    warnings.warn(note, stacklevel=3)
+    return (note,)
 
 
 def _check_fit(
@@ -257,11 +280,11 @@ def _check_fit(
         for n in expected
         if n in state and state[n].shape != expected[n].shape
     ]
-    missing = [n for n in expected if n not in state]
-    unexpected = [n for n in state if n not in expected]
+    missing = [f"{n} {tuple(expected[n].shape)}" for n in expected if n not in state]
+    unexpected = [f"{n} {tuple(state[n].shape)}" for n in state if n not in expected]
     if shapes or missing or unexpected:
         raise WeightsError(
-            f"{name}: does not fit a resnet{network.depth} with stem {network.stem_name!r}"
+            f"{name}: does not fit a resnet{network.depth} with stem {network.stem_start.stem!r}"
             f"{_likely_network(network, state)}"
             f"{_some('other shapes', shapes)}{_some('missing', missing)}"
             f"{_some('unexpected', unexpected)}"

@@ -144,10 +144,15 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
     if config.training.compile:
         check_compiler(device)
     set_determinism(seed=config.seed)
+    mean, std = data.preprocessing.display_statistics()
+    imagenet = config.model.stem_init == "imagenet"
     network = GrayscaleResNet(
         depth=config.model.depth,
         stem=config.model.stem,
         num_outputs=len(data.manifest.schema.findings),
+        stem_init=config.model.stem_init,
+        display_mean=mean if imagenet else None,
+        display_std=std if imagenet else None,
     )
     weights = load_weights(network, config.model.weights)
     check_shares(len(data.manifest.split("validation")), "validation")

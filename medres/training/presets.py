@@ -28,10 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from medres.config import StageConfig, StagesConfig
+from medres.config import StageConfig, StagesConfig, StemName
 from medres.errors import ConfigError
 from medres.models.stages import STAGES, Tensors
-from medres.models.stem import STEMS, StemName
+from medres.models.stem import STEMS
 from medres.training.course import COURSES, Course
 from medres.training.schedule import BatchNorm, Schedule, StagePlan
 

@@ -37,6 +37,18 @@ class Preprocessing:
     statistics: IntensityStatistics
     version: int = PREPROCESSING_VERSION
 
+    def display_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training pixels in display units [0, 1].
+
+        ImageNet's normalisation is meant for such pixels. In modality units the clipped range
+        stands for [0, 1], as a window of that range would show it.
+        """
+        fitted = self.statistics
+        if self.intensity == "display":
+            return fitted.mean, fitted.std
+        width = fitted.high - fitted.low
+        return (fitted.mean - fitted.low) / width, fitted.std / width
+
     def digest(self) -> str:
         """SHA-256 over everything that changes a network input."""
         statistics = self.statistics
