@@ -47,6 +47,7 @@ def test_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
         (["--epochs", "3"], "unknown key 'epochs'; did you mean 'training.epochs'?"),
         (["--training.epoch", "3"], "did you mean 'training.epochs'?"),
         (["--model.depth", "20"], "model.depth: 20 is not accepted; give one of 18, 34, 50, 101"),
+        (["--model.stem_init", "ones"], "give one of auto, equal, imagenet with model.stem dupl"),
         (["--training.epochs", "x"], "training.epochs: x is not accepted; give int"),
         (["--data.fractions", "3"], "data.fractions: 3 is not accepted; give tuple"),
         (["--config"], "--config: expects a YAML file"),

@@ -187,13 +187,10 @@ class ColourNormalization(nn.Module):
         shift: (3, 1, 1), b_c.
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(self, scale: Tensor, shift: Tensor) -> None:
         super().__init__()
-        self.register_buffer("scale", scale)
-        self.register_buffer("shift", shift)
+        self.scale = nn.Buffer(scale)
+        self.shift = nn.Buffer(shift)
 
     def forward(self, image: Tensor) -> Tensor:
         """Three channels, each a_c · z + b_c."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,46 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
         path = Path(weights)
         source, description = path.name, f"weights from {path.name}"
     digest = _checked_digest(path)
-    loaded = _load_state(network, _read_state(path), path.name)
+    loaded = load_state(network, _read(path), path.name)
     notes = loaded.notes
     if loaded.left_out and source != "imagenet":  # whose thousand classes nobody expects to keep
         notes += (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
-    return WeightsRecord(source, description, True, digest, loaded.left_out, notes)
+    return replace(loaded, source=source, description=description, sha256=digest, notes=notes)
+
+
+def load_state(network: GrayscaleResNet, content: Any, name: str = "state dict") -> WeightsRecord:
+    """The same from memory: a state dict, alone or wrapped as a file may hold it.
+
+    Args:
+        network: changed in place, or not at all where the weights do not fit.
+        content: tensors by name, as `load_weights` accepts them in a file.
+        name: of the weights, for messages.
+
+    Returns:
+        What was loaded; `left_out` names the head's tensors where they stay fresh.
+
+    Raises:
+        WeightsError: the weights do not fit.
+
+    Warns:
+        UserWarning: the stem starts without the gain that keeps the scale.
+    """
+    state = _plain_names(_unwrapped(content), name)
+    own = {PREFIX.sub("", key): key for key in network.state_dict()}
+    expected = {short: network.state_dict()[key] for short, key in own.items()}
+    left_out = _head_left_out(state, expected)
+    if left_out:
+        state = {n: tensor for n, tensor in state.items() if not n.startswith("fc.")}
+        state |= {n: expected[n] for n in left_out}
+    for short, tensor in expected.items():  # absent from files written before PyTorch 0.4.1
+        if short.endswith("num_batches_tracked"):
+            state.setdefault(short, tensor)
+    rgb = is_rgb(state)
+    state = _fit_stem(network, state, name)
+    _check_fit(network, state, expected, name)
+    network.load_state_dict({own[short]: tensor for short, tensor in state.items()})
+    notes = _stem_notes(network) if rgb else ()
+    return WeightsRecord(name, f"weights from {name}", True, left_out=left_out, notes=notes)
 
 
 def _imagenet_file(depth: int) -> Path:
@@ -142,30 +177,33 @@ def _checked_digest(path: Path) -> str:
     return digest
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file under the names that torchvision gives them."""
+def _read(path: Path) -> Any:
+    """A file's content, tensors and plain values only."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what zip, pickle and the file system raise
         raise WeightsError(
             f"{path}: not a file of tensors ({type(error).__name__}); give a state dict as "
             "torch.save writes it. Files with pickled objects are not opened: they can run code"
         ) from error
-    content = _unwrapped(content)
-    if not any(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(
-            f"{path}: holds no state dict; give one, alone or under one of {', '.join(WRAPPERS)}"
-        )
+
+
+def _plain_names(content: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
+    """The tensors under the names that torchvision gives them."""
     state: dict[str, Tensor] = {}
-    for name, tensor in content.items():
+    for key, tensor in content.items():
         if isinstance(tensor, Tensor):
-            short = PREFIX.sub("", str(name))
+            short = PREFIX.sub("", str(key))
             if short in state:
                 raise WeightsError(
-                    f"{path}: holds {short} twice, under different prefixes; give a file with "
+                    f"{name}: holds {short} twice, under different prefixes; give a file with "
                     "one network"
                 )
             state[short] = tensor
+    if not state:
+        raise WeightsError(
+            f"{name}: holds no state dict; give one, alone or under one of {', '.join(WRAPPERS)}"
+        )
     return state
 
 
@@ -177,30 +215,6 @@ def _unwrapped(content: Any) -> Mapping[Any, Any]:
             return content
         content = inner[0]
     return {}
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    left_out: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def _load_state(network: GrayscaleResNet, state: dict[str, Tensor], name: str) -> _Loaded:
-    """Load what fits, or raise; says which of the head's tensors stay fresh, and about the stem."""
-    own = {PREFIX.sub("", key): key for key in network.state_dict()}
-    expected = {short: network.state_dict()[key] for short, key in own.items()}
-    left_out = _head_left_out(state, expected)
-    if left_out:
-        state = {n: tensor for n, tensor in state.items() if not n.startswith("fc.")}
-        state |= {n: expected[n] for n in left_out}
-    for short, tensor in expected.items():  # absent from files written before PyTorch 0.4.1
-        if short.endswith("num_batches_tracked"):
-            state.setdefault(short, tensor)
-    rgb = is_rgb(state)
-    state = _fit_stem(network, state, name)
-    _check_fit(network, state, expected, name)
-    network.load_state_dict({own[short]: tensor for short, tensor in state.items()})
-    return _Loaded(left_out, _stem_notes(network) if rgb else ())
 
 
 def _head_left_out(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -72,6 +73,48 @@ def test_model_reads_back_as_it_was_written(written) -> None:
     assert model.seen.has_patient("patient-1")
     assert not model.seen.has_patient("patient-2")
     assert model.seen.has_pixels("ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("stem", "init"),
+    [
+        ("duplicate", "equal"),
+        ("duplicate", "imagenet"),
+        ("port", "luma"),
+        ("port", "imagenet"),
+        ("adapter", "third"),
+        ("adapter", "imagenet"),
+    ],
+)
+def test_model_of_every_stem_reads_back_and_builds_from_its_monai_config(stem, init, tmp_path):
+    statistics = {"display_mean": 0.4, "display_std": 0.2} if init == "imagenet" else {}
+    network = GrayscaleResNet(18, stem, 1, stem_init=init, **statistics).eval()
+    for tensor in network.stem.state_dict().values():
+        tensor.add_(0.01)  # as training or another data set would leave it
+    record = dataclasses.replace(
+        record_of(write_weights(tmp_path, network.state_dict())),
+        network=NetworkRecord(**network.arguments()),
+    )
+    write_bundle(tmp_path, record, SEEN)
+    model = load_model(tmp_path)
+    assert model.record.network == record.network
+    definition = json.loads((tmp_path / "configs" / "inference.json").read_text())["network_def"]
+    assert definition.pop("_target_") == "medres.models.resnet.GrayscaleResNet"
+    from_monai = GrayscaleResNet(**definition).eval()
+    from_monai.load_state_dict(torch.load(tmp_path / "models" / "model.pt", weights_only=True))
+    image = torch.randn(1, 1, 40, 32)
+    with torch.no_grad():
+        assert torch.equal(model.network(image), network(image))
+        assert torch.equal(from_monai(image), network(image))
+
+
+def test_model_from_before_stems_had_starts_is_read(written, model) -> None:
+    record = json.loads((model / "configs" / "medres.json").read_text())
+    del record["network"]["stem_init"]
+    edit(model / "configs" / "medres.json", network=record["network"])
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(load_model(model).network(image), written[1](image))
 
 
 def test_seen_cases_do_not_name_patients(written) -> None:
@@ -157,7 +200,18 @@ def test_monai_runs_the_bundle_and_gives_the_same_probability(written, model, tm
                 m / "configs/medres.json",
                 network={"depth": 19, "stem": "port", "num_outputs": 1},
             ),
-            "ResNet-19 with stem 'port'; medres builds depths 18, 34",
+            "a network that this medres does not build .depth: 19 is not accepted; give one of 18",
+        ),
+        (
+            lambda m: edit(
+                m / "configs/medres.json",
+                network={"depth": 18, "stem": "port", "num_outputs": 1, "stem_init": "ones"},
+            ),
+            "stem_init: 'ones' is not accepted with stem 'port'; give one of sum, mean, .*restore",
+        ),
+        (
+            lambda m: edit(m / "configs/medres.json", network={"depth": 18, "stem": "port"}),
+            "record is incomplete .*num_outputs",
         ),
         (
             lambda m: edit(

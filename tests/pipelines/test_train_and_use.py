@@ -35,6 +35,37 @@ def test_run_folder_holds_everything(trained: Path) -> None:
     assert yaml.safe_load((trained / "config.yaml").read_text())["pixels"]["size"] == 32
 
 
+def test_stem_goes_from_the_command_line_into_the_model(pictures: Path, tmp_path: Path) -> None:
+    argv = ["train", "--data.manifest", str(pictures), "--out", str(tmp_path / "run")]
+    argv += ["--pixels.size", "32", "--model.weights", "none", "--model.stem", "adapter"]
+    argv += ["--model.stem_init", "imagenet", "--training.epochs", "1", "--training.batch_size"]
+    assert main([*argv, "18", "--training.warmup_epochs", "0", "--device", "cpu"]) == 0
+    record = json.loads((tmp_path / "run/model/configs/medres.json").read_text())
+    fitted = record["preprocessing"]["statistics"]
+    assert record["network"] == {
+        "depth": 18,
+        "stem": "adapter",
+        "num_outputs": 1,
+        "stem_init": "imagenet",
+        "display_mean": fitted["mean"],
+        "display_std": fitted["std"],
+    }
+    assert evaluation(tmp_path / "run" / "report")["model"]["stem_init"] == "imagenet"
+    assert (
+        main(
+            [
+                "score",
+                str(pictures.parent),
+                "--model",
+                str(tmp_path / "run/model"),
+                "--out",
+                str(tmp_path / "scores"),
+            ]
+        )
+        == 0
+    )
+
+
 def test_report_has_every_figure_with_its_interval(trained: Path) -> None:
     report = evaluation(trained / "report")
     finding = report["findings"]["label"]

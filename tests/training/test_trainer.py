@@ -60,6 +60,15 @@ def undisturbed(config, data, tmp_path_factory) -> tuple[FineTuned, Path]:
     return train(config, data, out, ema_decay=0.9), out
 
 
+def test_imagenet_start_takes_its_statistics_from_the_data(config, data) -> None:
+    model = ModelConfig(stem="adapter", stem_init="imagenet", weights="none")
+    network = initialise(dataclasses.replace(config, model=model), data).network
+    fitted = data.preprocessing.statistics
+    assert network.arguments()["display_mean"] == fitted.mean
+    assert network.stem.conv.weight[0].item() == pytest.approx(fitted.std / 0.229)
+    assert network.stem.conv.bias[2].item() == pytest.approx((fitted.mean - 0.406) / 0.225)
+
+
 def test_run_leaves_history_events_and_checkpoints(undisturbed) -> None:
     trained, out = undisturbed
     lines = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]

@@ -51,3 +51,13 @@ def test_incomplete_record_is_refused() -> None:
     del values["geometry"]
     with pytest.raises(BundleError, match="lacks 'geometry'"):
         Preprocessing.from_json(values)
+
+
+def test_display_statistics_are_those_of_the_fitted_pixels() -> None:
+    assert RECORD.display_statistics() == (0.5, 0.2)
+
+
+def test_display_statistics_of_modality_units_map_the_clipped_range_to_0_1() -> None:
+    hounsfield = dataclasses.replace(STATISTICS, low=-1000.0, high=1000.0, mean=-500.0, std=400.0)
+    record = dataclasses.replace(RECORD, intensity="modality", statistics=hounsfield)
+    assert record.display_statistics() == (0.25, 0.2)
