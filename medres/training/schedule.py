@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
-from medres.config import StemName
 from medres.errors import ConfigError
 from medres.models.stages import Stage, Tensors, check_stage
 from medres.training.course import Course, course_factor, one_cycle_momentum
