@@ -29,7 +29,14 @@ from medres.imaging.dicom_attributes import (
     view_position,
 )
 from medres.imaging.dicom_file import InflationError, read_deflated, read_file_meta
-from medres.imaging.dicom_header import Header, attempt, name_tag, name_uid, quiet_pydicom
+from medres.imaging.dicom_header import (
+    UNREGISTERED,
+    Header,
+    attempt,
+    name_tag,
+    name_uid,
+    quiet_pydicom,
+)
 from medres.imaging.dicom_pixels import decode_frame
 from medres.imaging.dicom_rendering import (
     COLOR,
@@ -53,15 +60,18 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 # Pixel data without being a picture of a patient to classify.
-NOT_PICTURES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-        "1.2.840.10008.5.1.4.1.1.66.8",  # Height Map Segmentation
-        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
-    }
-)
+NOT_PICTURES = {
+    "1.2.840.10008.5.1.4.1.1.30": "Parametric Map Storage",
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.8": (
+        "Ophthalmic Optical Coherence Tomography B-scan Volume Analysis Storage"
+    ),
+    "1.2.840.10008.5.1.4.1.1.81.1": "Ophthalmic Thickness Map Storage",
+    "1.2.840.10008.5.1.4.1.1.82.1": "Corneal Topography Map Storage",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RT Dose Storage",
+}
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 HEADER_TAGS = [
@@ -208,7 +218,7 @@ def _check_picture(header: Header, pixel_keyword: str) -> None:
     sop_class = header.text("SOPClassUID") or str(
         header.dataset.file_meta.get("MediaStorageSOPClassUID", "")
     )
-    name = name_uid(sop_class)
+    name = NOT_PICTURES.get(sop_class) or name_uid(sop_class)
     if sop_class in NOT_PICTURES or pixel_keyword in PIXEL_KEYWORDS[1:]:
         raise header.refuse(
             RejectReason.NOT_AN_IMAGE,
@@ -222,7 +232,9 @@ def _check_picture(header: Header, pixel_keyword: str) -> None:
             RejectReason.TRUNCATED,
             f"ends before or within {name_tag('PixelData')}; fetch the file again",
         )
-    if header.value("Rows") is None and "Image Storage" not in name:
+    of_images = "Image Storage" in name or "Volume Storage" in name
+    # Spectroscopy has Rows too, and its class says that it is none.
+    if not of_images and (name != UNREGISTERED or header.value("Rows") is None):
         raise header.refuse(
             RejectReason.NOT_AN_IMAGE,
             f"holds no picture: its SOP class is {name}, without {name_tag('PixelData')}; "
