@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,8 @@ from medres.imaging.grayscale import (
 )
 from medres.imaging.limits import LIMITS, check_file, check_pixels, open_bounded
 from medres.imaging.refusal import told_alone
+
+USUAL_NAME = re.compile(r"(train|val|test)_(images|labels)|arr_\d{1,9}")
 
 
 @told_alone
@@ -79,8 +81,8 @@ def _record(
         raise UnreadableImageError(
             RejectReason.NOT_AN_IMAGE,
             path,
-            f"an array of shape {array.shape} and type {array.dtype} holds no images; (N, H, W), "
-            "(N, H, W, 3) or (H, W) numbers do",
+            f"an array of shape {array.shape} and type {array.dtype.str} holds no images; "
+            "(N, H, W), (N, H, W, 3) or (H, W) numbers do",
         )
     count = array.shape[0] if array.ndim > 2 else 1
     if not 0 <= frame < count:
@@ -200,12 +202,17 @@ def _member_name(path: Path, member: str, names: list[str]) -> str:
         return member
     if not member and len(names) == 1:
         return names[0]
-    near = difflib.get_close_matches(member, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnreadableImageError(
         RejectReason.NOT_FOUND,
         path,
-        f"has no array {member!r}; it holds {', '.join(names)}{hint}"
+        f"has no array {member!r}; it holds {_usual_names(names)}"
         if member
-        else f"holds several arrays; name one of {', '.join(names)} after ::",
+        else f"holds several arrays; name one of {_usual_names(names)} after ::",
     )
+
+
+def _usual_names(names: list[str]) -> str:
+    """Those that MedMNIST and numpy give; any other is only counted, for it may name a patient."""
+    usual = [name for name in names if USUAL_NAME.fullmatch(name)]
+    others = len(names) - len(usual)
+    return ", ".join([*usual, *([f"{others} of other names"] if others else [])])

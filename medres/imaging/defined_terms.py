@@ -87,6 +87,7 @@ REPLACED_CODES = {
     "12921003": "816092008",
     "416949008": "818982008",
 }
+UID = re.compile("[0-9.]{1,64}")  # PS3.5 9.1
 # A word of Manufacturer (0008,0070), and whose it is.
 MAKERS = {
     **dict.fromkeys(("ge", "gems", "gehealthcare", "lunar"), "GE"),
@@ -131,6 +132,11 @@ def maker(text: str) -> str:
     """Whose equipment it is, of Manufacturer (0008,0070); empty where no maker is recognised."""
     words = re.findall("[a-z0-9]+", text.lower().replace(".", ""))
     return next((MAKERS[word] for word in words if word in MAKERS), "")
+
+
+def is_uid(text: str) -> bool:
+    """Whether it has the form of a UID, in which no name can be written."""
+    return UID.fullmatch(text) is not None
 
 
 @functools.lru_cache(maxsize=1000)

@@ -7,7 +7,8 @@
                      reaches the model's threshold
     rejected.jsonl   one line an image that was not scored: image key, reason code, words
     summary.json     counts: files = scored + rejected; transfer syntaxes without a decoder
-    keys.csv         readable by the owner alone: image key to relative path and study UID
+    keys.csv         readable by the owner alone: image key to relative path and study UID; empty
+                     where what the file has there is no UID, but text
     site_secret      likewise: what the keys were made with, if none was given
 """
 
@@ -24,6 +25,7 @@ from medres.bundle.record import ModelRecord
 from medres.data.image_index import ImageIndex, missing_decoders
 from medres.data.pseudonyms import Keys, read_secret
 from medres.files import write_json, write_text
+from medres.imaging.defined_terms import is_uid
 from medres.scoring.archive import ArchiveScores
 
 
@@ -91,10 +93,11 @@ def _studies(scores: ArchiveScores, record: ModelRecord, keys: Keys) -> str:
 
 def _key_table(scores: ArchiveScores, index: ImageIndex, keys: Keys) -> str:
     studies = {s.image: s.study_instance_uid for s in scores.images}
+    uids = {image: uid for image, uid in studies.items() if is_uid(uid)}
     names = sorted({i.name for i in index.images} | {r.file for r in scores.rejected})
     return _csv(
         ["image_key", "image", "study_key", "study_instance_uid"],
-        ([keys.of(n), n, keys.of(studies.get(n) or n), studies.get(n, "")] for n in names),
+        ([keys.of(n), n, keys.of(studies.get(n) or n), uids.get(n, "")] for n in names),
     )
 
 

@@ -69,9 +69,9 @@ def test_nan_is_refused(tmp_path):
         read_grayscale(tmp_path / "a.npy")
 
 
-def test_missing_member_is_refused_with_the_nearest(archive):
+def test_missing_member_is_refused_with_those_there_are(archive):
     with pytest.raises(
-        UnreadableImageError, match=r"no array 'train_image'; .* did you mean 'train_images'"
+        UnreadableImageError, match=r"no array 'train_image'; it holds train_images, train_labels"
     ) as caught:
         read_grayscale(f"{archive}::train_image")
     assert caught.value.reason is RejectReason.NOT_FOUND
@@ -136,3 +136,16 @@ def test_real_npz_is_read(test_data):
         count = len(loaded[name])
     np.testing.assert_array_equal(read_grayscale(f"{path}::{name}", 7).pixels, expected)
     assert count_frames(f"{path}::{name}") == count
+
+
+def test_names_of_arrays_are_counted_where_they_may_name_a_patient(tmp_path):
+    pixels = np.zeros((2, 2), np.uint8)
+    np.savez(tmp_path / "a.npz", **{"SMITH_JOHN": pixels, "arr_0": pixels})
+    with pytest.raises(UnreadableImageError, match="name one of arr_0, 1 of other names after ::"):
+        read_grayscale(tmp_path / "a.npz")
+
+
+def test_field_names_of_an_array_are_not_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 2), [("SMITH", "u1")]))
+    with pytest.raises(UnreadableImageError, match=r"type \|V1 holds no images"):
+        read_grayscale(tmp_path / "a.npy")

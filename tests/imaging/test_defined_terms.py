@@ -7,6 +7,7 @@ from medres.imaging.defined_terms import (
     IMAGE_TYPES,
     MODALITIES,
     VIEW_POSITIONS,
+    is_uid,
     listed,
     listed_image_type,
     maker,
@@ -104,3 +105,11 @@ def test_the_lists_hold_what_real_files_say(test_data):
 def test_the_lists_are_in_the_form_that_is_looked_up():
     for terms in (BODY_PARTS, IMAGE_TYPES, MODALITIES, VIEW_POSITIONS):
         assert all(term == term.upper() and listed(term, terms) for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1.2.840.10008.1.2", True), ("1.2.SMITH", False), ("", False), ("1" * 65, False)],
+)
+def test_a_uid_is_digits_and_dots(text, expected):
+    assert is_uid(text) == expected
