@@ -88,7 +88,7 @@ def test_score_tells_no_text(
 def test_train_and_evaluate_tell_no_text(
     archive: Path, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whether they go on or find that these files are too few and alike, with what they say of it."""
+    """Whether they go on, or find that these files are too few and too alike."""
     argv = ["prepare", str(archive), "--labels", str(archive / "labels.csv")]
     assert main([*argv, "--out", str(tmp_path / "manifest.csv")]) == 0
     manifest = str(tmp_path / "manifest.csv")
