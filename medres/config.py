@@ -114,7 +114,9 @@ class ModelConfig:
     batch_norm: Literal["auto", "train", "eval"] = "auto"
 
 
-AugmentationPreset = Literal["none", "general", "radiograph", "mammogram", "ultrasound", "ct", "mr"]
+AugmentationPreset = Literal[
+    "auto", "none", "general", "radiograph", "mammogram", "ultrasound", "ct", "mr"
+]
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class AugmentationConfig:
             so that what a frozen trunk makes of them can be kept; 0 draws anew in every epoch.
     """
 
-    preset: Literal["auto"] | AugmentationPreset = "auto"
+    preset: AugmentationPreset = "auto"
     rotate_degrees: float | None = None
     translate: float | None = None
     scale: float | None = None
@@ -372,7 +374,9 @@ def parse_config(argv: Sequence[str], *, prog: str, description: str = "") -> Ru
 
 def _wrong_value(message: str) -> ConfigError:
     """Say jsonargparse's message in our own words: key, found, accepted."""
-    found = re.search(r'Parser key "([\w.]+)":.*Got value: (.*)', message, flags=re.DOTALL)
+    found = re.search(
+        r'Parser key "([\w.]+)":.*(?:Got|Given) value: (.*)', message, flags=re.DOTALL
+    )
     if found is None:
         return ConfigError(message)
     key, value = found.groups()
@@ -382,6 +386,8 @@ def _wrong_value(message: str) -> ConfigError:
     accepted = get_type_hints(record)[key.rsplit(".", 1)[-1]]
     if get_origin(accepted) is Literal:
         words = "one of " + ", ".join(str(choice) for choice in get_args(accepted))
+    elif accepted == float | None:
+        words = "a number, or null for the default"
     else:
         words = getattr(accepted, "__name__", str(accepted))
         words = str(accepted) if words in ("tuple", "Union") else words

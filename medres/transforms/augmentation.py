@@ -140,10 +140,10 @@ def resolve_augmentation(
 
 
 def _choose(
-    asked: AugmentationPreset | str, modalities: Mapping[str, int]
+    asked: AugmentationPreset, modalities: Mapping[str, int]
 ) -> tuple[AugmentationPreset, str]:
     if asked in PRESETS:
-        return asked, "as configured"  # type: ignore[return-value]
+        return asked, "as configured"
     if asked != "auto":
         raise ConfigError(
             f"training.augmentation.preset: {asked!r} is not accepted; give one of auto, "

@@ -8,38 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_records import record_of
 from PIL import Image
 
 from medres.bundle.directory import load_model, write_bundle, write_weights
-from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
-from medres.data.labels import LabelSchema
-from medres.data.normalization import IntensityStatistics
 from medres.errors import BundleError, PreprocessingMismatchError
-from medres.metrics.operating_point import Threshold
-from medres.metrics.recalibration import Temperature
 from medres.models.resnet import GrayscaleResNet
 from medres.scoring.predictor import Predictor
-from medres.training.calibrate import NOT_CALIBRATED, Calibration
-from medres.transforms.preprocessing import Preprocessing
+from medres.training.calibrate import NOT_CALIBRATED
 
-STATISTICS = IntensityStatistics(0.0, 1.0, 0.4, 0.2, (0.1, 99.9), 10, 5, 1000)
-TEMPERED = Calibration(Temperature((2.0,), "sigmoid", 30), "", {})
 SEEN = SeenCases.of(["patient-1"], ["ab" * 32])
-
-
-def record_of(weights_sha256: str, depth: int = 18) -> ModelRecord:
-    return ModelRecord(
-        network=NetworkRecord(depth, "port", 1),
-        labels=LabelSchema("binary", ("opacity",), ("label",)),
-        preprocessing=Preprocessing("display", 64, "pad", STATISTICS),
-        unit="patient",
-        thresholds={"opacity": Threshold(0.25, "Youden index on validation", 30)},
-        weights_sha256=weights_sha256,
-        training={"initial_weights": "random weights", "splits": {}, "notes": ["A note."]},
-        provenance={"medres": "0.1.0", "packages": {"monai": "1.6.1"}},
-        calibration=TEMPERED,
-    )
 
 
 @pytest.fixture(scope="module")

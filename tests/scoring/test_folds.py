@@ -1,0 +1,105 @@
+"""Predictions out of fold: pooled in order, decided by each fold's own threshold."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from medres.config import EvaluationConfig
+from medres.data.labels import LabelSchema
+from medres.data.manifest import Manifest, ManifestRow
+from medres.metrics.operating_point import Threshold
+from medres.scoring.case_scores import CaseScores, ImageScores
+from medres.scoring.folds import (
+    OWN_THRESHOLDS,
+    Fold,
+    choose_ensemble_thresholds,
+    evaluate_folds,
+    pool_cases,
+    pool_images,
+)
+
+
+def cases(labels: list[float], scores: list[float], name: str) -> CaseScores:
+    return CaseScores(
+        "patient",
+        tuple(f"{name}{index}" for index in range(len(labels))),
+        torch.tensor(labels, dtype=torch.float64)[:, None],
+        torch.tensor(scores, dtype=torch.float64)[:, None],
+        {"patients": len(labels), "studies": None, "images": 2 * len(labels)},
+    )
+
+
+FIRST = Fold(
+    cases([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.9], "a"), {"f": Threshold(0.2, "Youden", 4)}
+)  # tp 2, fp 1, tn 1
+SECOND = Fold(
+    cases([0, 1, 1], [0.5, 0.55, 0.8], "b"), {"f": Threshold(0.6, "Youden", 3)}
+)  # tp 1, fn 1, tn 1
+
+
+def test_decisions_are_each_folds_own_and_counted_together():
+    found = evaluate_folds([FIRST, SECOND], ["f"], kind="binary")
+    entry = found["findings"]["f"]
+    assert entry["confusion"] == {"tp": 3, "fp": 1, "tn": 2, "fn": 1}
+    assert entry["sensitivity"]["value"] == 0.75
+    assert entry["specificity"]["value"] == pytest.approx(2 / 3)
+    assert entry["threshold"] == {"value": None, "rule": OWN_THRESHOLDS, "n": 0}
+    assert found["n"] == {"patients": 7, "studies": None, "images": 14}
+    # positives .3 .9 .55 .8, negatives .1 .4 .5: 10 of 12 pairs in order
+    assert entry["auroc"]["value"] == pytest.approx(10 / 12)
+    assert "predictions out of fold" in found["notes"][0]
+
+
+def test_a_fold_without_a_threshold_decides_nothing():
+    found = evaluate_folds([FIRST, Fold(SECOND.cases, {})], ["f"], kind="binary")
+    assert found["findings"]["f"]["confusion"] == {"tp": 2, "fp": 1, "tn": 1, "fn": 0}
+    assert found["findings"]["f"]["n"] == 7  # ranked all the same
+    found = evaluate_folds([Fold(FIRST.cases, {})], ["f"], kind="binary")
+    assert found["findings"]["f"]["confusion"] is None
+
+
+def test_several_findings_and_classes_are_pooled():
+    y_true = torch.eye(3, dtype=torch.float64).repeat(4, 1)
+    y_score = (y_true + 0.3) / 1.9
+    names = ["x", "y", "z"]
+    part = CaseScores(
+        "patient",
+        tuple("abcdefghijkl"),
+        y_true,
+        y_score,
+        {"patients": 12, "studies": 12, "images": 12},
+    )
+    fold = Fold(part, {name: Threshold(0.5, "Youden", 9) for name in names})
+    other = Fold(
+        CaseScores("patient", tuple("mnopqrstuvwx"), y_true, y_score, part.counts), fold.thresholds
+    )
+    for kind in ("multilabel", "multiclass"):
+        found = evaluate_folds([fold, other], names, kind=kind)
+        assert found["findings"]["y"]["confusion"] == {"tp": 8, "fp": 0, "tn": 16, "fn": 0}
+    assert pool_cases([part, part]).counts == {"patients": 24, "studies": 24, "images": 24}
+
+
+def test_thresholds_of_the_ensemble_come_from_all_folds():
+    thresholds, without = choose_ensemble_thresholds(
+        [FIRST, SECOND], ["f"], EvaluationConfig(threshold_rule="youden")
+    )
+    # .55 and above: three of four positives, none of three negatives
+    assert thresholds["f"].value == pytest.approx(0.525)
+    assert thresholds["f"].rule == "Youden index on predictions out of fold"
+    assert (thresholds["f"].n, without) == (7, [])
+
+
+def test_images_of_all_folds_stand_in_the_manifests_order():
+    schema = LabelSchema("binary", ("f",), ("label",))
+    rows = [ManifestRow(f"{n}.png", 0, f"p{n}", "", "test", (0.0,)) for n in range(4)]
+    manifest = Manifest(Path(), tuple(rows), schema, True)
+    tempered = ImageScores(
+        manifest, (rows[3], rows[0]), torch.tensor([[0.3], [0.0]]), torch.tensor([[0.6], [0.1]])
+    )
+    plain = ImageScores(manifest, (rows[2], rows[1]), torch.tensor([[0.2], [0.1]]))
+    pooled = pool_images([tempered, plain], [(row.image, row.frame) for row in rows])
+    assert pooled.rows == tuple(rows)
+    assert pooled.y_score.flatten().tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert pooled.untempered.flatten().tolist() == pytest.approx([0.1, 0.1, 0.2, 0.6])
+    assert pool_images([plain], [("1.png", 0), ("2.png", 0)]).untempered is None
