@@ -107,7 +107,9 @@ def format_preparation(prepared: Preparation, out: Path) -> str:
         rows = [f"row {number}" for number in prepared.rows_without_image]
         lines.append(f"label rows without an image, by {prepared.key}: {_counted(rows)}")
     lines += [f"note: {note}" for note in prepared.notes]
-    return "\n".join([*lines, f"next: medres train --data.manifest {out} --out runs/first"])
+    uncertain = any(row.uncertain for row in manifest.rows)
+    policy = " --data.uncertain ignore" if uncertain else ""
+    return "\n".join([*lines, f"next: medres train --data.manifest {out}{policy} --out runs/first"])
 
 
 def _count_manifest(manifest: Manifest) -> str:

@@ -12,6 +12,7 @@ from model_records import record_of
 from PIL import Image
 
 from medres.bundle.directory import load_model, write_bundle, write_weights
+from medres.bundle.record import NetworkRecord
 from medres.bundle.seen import SeenCases
 from medres.errors import BundleError, PreprocessingMismatchError
 from medres.models.resnet import GrayscaleResNet
