@@ -10,7 +10,8 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `ranking`: AUROC and average precision; `runs`: their resamples at memory speed
 - `auroc_intervals`: Newcombe, DeLong, logit-DeLong, the bound at 0 and 1; `clusters`: Obuchowski
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
-- `decision_measures`: F1, MCC, likelihood ratios and the like; PPV and NPV at another prevalence
+- `decision_measures`: F1, MCC, likelihood ratios and the like
+- `predictive_values`: PPV and NPV at another prevalence; `proportions`: shares of repeated patients
 - `fixed_rate`: sensitivity at a specificity; `three_way`: decisions with an indeterminate band
 - `calibration`: expected calibration error, reliability curve; `brier`: the Brier score, its parts
 - `calibration_line`: calibration slope, intercept, in the large

@@ -1,4 +1,4 @@
-"""What the four counts at a threshold say: F1, MCC, likelihood ratios, predictive values elsewhere.
+"""What the four counts at a threshold say: F1, MCC, likelihood ratios and the like.
 
 Functions of tensors (`tp`, `fp`, `tn`, `fn`, any one shape) leave their figure on the device, NaN
 where it is undefined; functions of a `Confusion` return an `Estimate` for independent rows.
@@ -7,14 +7,24 @@ where it is undefined; functions of a `Confusion` return an `Estimate` for indep
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from medres.errors import MetricInputError, UndefinedMetricError
+from medres.errors import UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
-from medres.metrics.intervals import normal_quantile, wilson_bounds
+from medres.metrics.intervals import (
+    RESAMPLES,
+    PatientGroups,
+    bootstrap_estimate,
+    normal_quantile,
+    patient_bootstrap,
+    percentile_intervals,
+    wilson_bounds,
+)
 from medres.metrics.operating_point import Confusion
+from medres.metrics.proportions import patient_sums
 
 MEASURES = (
     "accuracy",
@@ -111,6 +121,55 @@ def decision_figures(
     return figures
 
 
+def clustered_decision_figures(
+    counts: Confusion,
+    indicators: Tensor,
+    patients: PatientGroups,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    units: str = "rows",
+) -> dict[str, Figure]:
+    """Every measure of `MEASURES` with the patient bootstrap's interval.
+
+    Likelihood ratios are resampled with ½ added to each cell, so that a resample without a false
+    call has a finite one.
+
+    Args:
+        counts: at the threshold.
+        indicators: (N, 4) of `decision_indicators`.
+        patients: the patient of each row.
+        level: confidence level in (0, 1).
+        resamples: of the patient bootstrap.
+        seed: of the patient bootstrap.
+        units: what a row is, in the plural, for reasons.
+    """
+    sums = patient_sums(indicators, patients)
+
+    def drawn(weights: Tensor) -> Tensor:
+        cells = weights.to(sums.dtype) @ sums
+        plain, added = measures(*cells.unbind(-1)), measures(*(cells + 0.5).unbind(-1))
+        return torch.cat([plain[:, :5], added[:, 5:]], dim=1)
+
+    samples = patient_bootstrap(drawn, patients, resamples=resamples, seed=seed)
+    intervals = dict(zip(MEASURES, percentile_intervals(samples, level), strict=True))
+    figures = decision_figures(counts, level=level, units=units)
+    for name, figure in figures.items():
+        if isinstance(figure, Estimate):
+            signed = name in ("matthews_correlation", "youden_index")
+            limits = (-1.0 if signed else 0.0, 1.0)
+            estimate = bootstrap_estimate(figure.value, intervals[name], level, limits)
+            low, high = min(estimate.low, figure.value), max(estimate.high, figure.value)
+            note = ", ½ added to each cell" if name.endswith("ratio") else ""
+            figures[name] = replace(estimate, low=low, high=high, method=estimate.method + note)
+        elif figure.reason.startswith("infinite"):
+            bound = intervals[name].low or 0.0
+            reason = f"{INFINITE[name].format(unit=units)}; above {bound:.3g}"
+            figures[name] = UndefinedEstimate(reason, level, intervals[name].method)
+    return figures
+
+
 def _limits(name: str, value: float, counts: Confusion, level: float) -> tuple[float, float, str]:
     tp, fp, tn, fn = counts.tp, counts.fp, counts.tn, counts.fn
     if name == "accuracy":
@@ -127,8 +186,8 @@ def _limits(name: str, value: float, counts: Confusion, level: float) -> tuple[f
         return low, high, "Newcombe, hybrid of two Wilson intervals"
     if name == "matthews_correlation":
         return _correlation_limits(value, counts, level)
-    low, high, added = _ratio_limits(name, counts, level)
-    return min(low, value), max(high, value), _added("logarithmic", added)
+    low, high, added = ratio_limits(name, counts, level)
+    return min(low, value), max(high, value), added_text("logarithmic", added)
 
 
 def _wilson(successes: int, total: int, level: float) -> tuple[float, float]:
@@ -148,7 +207,7 @@ def _sum_of_rates(counts: Confusion, level: float) -> tuple[float, float]:
 
 def _correlation_limits(value: float, counts: Confusion, level: float) -> tuple[float, float, str]:
     added = counts.fp == counts.fn == 0 or counts.tp == counts.tn == 0  # a value of ±1
-    tp, fp, tn, fn = _half_added(counts) if added else _cells(counts)
+    tp, fp, tn, fn = _halfadded_text(counts) if added else _cells(counts)
     p, n, a, b = tp + fn, tn + fp, tp + fp, tn + fn
     root = math.sqrt(p) * math.sqrt(n) * math.sqrt(a) * math.sqrt(b)
     centre = (tp * tn - fp * fn) / root
@@ -161,11 +220,17 @@ def _correlation_limits(value: float, counts: Confusion, level: float) -> tuple[
     variance = sum(count * slope**2 for count, slope in gradient)
     half = normal_quantile(level) * math.sqrt(variance) / (1 - centre**2)
     low, high = math.tanh(math.atanh(centre) - half), math.tanh(math.atanh(centre) + half)
-    return min(low, value), max(high, value), _added("Fisher's z", added)
+    return min(low, value), max(high, value), added_text("Fisher's z", added)
 
 
-def _ratio_limits(name: str, counts: Confusion, level: float) -> tuple[float, float, bool]:
-    """Limits of a likelihood ratio, and whether ½ was added."""
+def ratio_limits(name: str, counts: Confusion, level: float) -> tuple[float, float, bool]:
+    """Logarithmic limits of a likelihood ratio, and whether ½ was added to each cell.
+
+    Args:
+        name: "positive_likelihood_ratio" or "negative_likelihood_ratio".
+        counts: at the threshold, with rows of both classes.
+        level: confidence level in (0, 1).
+    """
     tp, fp, tn, fn = _cells(counts)
     above, below = (tp, fp) if name == "positive_likelihood_ratio" else (fn, tn)
     added = not (above and below)
@@ -186,20 +251,21 @@ def infinite_ratio(name: str, counts: Confusion, level: float, units: str) -> Un
         level: confidence level in (0, 1).
         units: what a row is, in the plural.
     """
-    low, _, _ = _ratio_limits(name, counts, level)
+    low, _, _ = ratio_limits(name, counts, level)
     reason = f"{INFINITE[name].format(unit=units)}; above {low:.3g}"
-    return UndefinedEstimate(reason, level, _added("logarithmic", added=True))
+    return UndefinedEstimate(reason, level, added_text("logarithmic", added=True))
 
 
 def _cells(counts: Confusion) -> tuple[float, float, float, float]:
     return float(counts.tp), float(counts.fp), float(counts.tn), float(counts.fn)
 
 
-def _half_added(counts: Confusion) -> tuple[float, float, float, float]:
+def _halfadded_text(counts: Confusion) -> tuple[float, float, float, float]:
     return counts.tp + 0.5, counts.fp + 0.5, counts.tn + 0.5, counts.fn + 0.5
 
 
-def _added(method: str, added: bool) -> str:
+def added_text(method: str, added: bool) -> str:
+    """A method's name, saying so where ½ was added to each cell."""
     return f"{method}, ½ added to each cell (a cell is 0)" if added else method
 
 
@@ -278,52 +344,3 @@ def _measure(name: str, counts: Confusion, level: float) -> Estimate:
             f"{name.replace('_', ' ')} is undefined at this threshold: {figure.reason}"
         )
     return figure
-
-
-def predictive_values_at(
-    counts: Confusion, prevalence: float, *, level: float = LEVEL, units: str = "rows"
-) -> dict[str, Figure]:
-    """PPV and NPV where the finding has another prevalence, from sensitivity and specificity.
-
-    The odds before are multiplied by a likelihood ratio, so that the interval is that ratio's. It
-    presumes that sensitivity and specificity carry over, which a change of spectrum breaks.
-
-    Args:
-        counts: at the threshold, of any prevalence (a case-control set, say).
-        prevalence: of the target population, in (0, 1).
-        level: confidence level in (0, 1).
-        units: what a row is, in the plural, for reasons.
-
-    Returns:
-        "ppv" and "npv", or why there is none.
-
-    Raises:
-        MetricInputError: prevalence outside (0, 1).
-
-    References:
-        Mercaldo, Lau & Zhou, Stat Med 26 (2007) 2170-2183, logit intervals.
-    """
-    if not 0 < prevalence < 1:
-        raise MetricInputError(
-            f"prevalence {prevalence}; give the target population's share, strictly between 0 and 1"
-        )
-    odds = prevalence / (1 - prevalence)
-    return {
-        "ppv": _posterior("positive_likelihood_ratio", counts, odds, level, units),
-        "npv": _posterior("negative_likelihood_ratio", counts, odds, level, units),
-    }
-
-
-def _posterior(name: str, counts: Confusion, odds: float, level: float, units: str) -> Figure:
-    cells = torch.tensor([counts.tp, counts.fp, counts.tn, counts.fn], dtype=torch.float64)
-    ratio = float(measures(*cells)[MEASURES.index(name)])
-    if math.isnan(ratio):
-        return UndefinedEstimate(WHY_UNDEFINED[name].format(unit=units), level)
-    low, high, added = _ratio_limits(name, counts, level)
-    method = _added("logit", added)
-    present, least, most = (
-        1 - 1 / (1 + odds * r) for r in (ratio, min(low, ratio), max(high, ratio))
-    )
-    if name == "positive_likelihood_ratio":
-        return Estimate(present, least, most, level, method)
-    return Estimate(1 - present, 1 - most, 1 - least, level, method)

@@ -22,15 +22,11 @@ from medres.metrics.inputs import ArrayLike, as_columns, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
-    clustered_proportion,
     normal_quantile,
-    patient_bootstrap,
     patient_groups,
-    percentile_intervals,
-    wilson,
 )
-from medres.metrics.ranking import auroc
-from medres.metrics.sorted_scores import cumulative_counts, delong_variance, rank_scores
+from medres.metrics.proportions import proportion_figures
+from medres.metrics.ranking import auroc, cumulative_counts, delong_variance, rank_scores
 
 MINIMUM = 10
 """Rows of a class without which a figure that rests on that class is not shown."""
@@ -323,21 +319,16 @@ def _too_few(sizes: Mapping[str, int], options: _Options) -> UndefinedEstimate:
 
 
 def _rate(right: Tensor, of: Tensor, patients: PatientGroups, options: _Options) -> Figure:
-    """A share of rows: Wilson's interval, or the bootstrap's where patients repeat."""
-    successes, total = int(right.sum()), int(of.sum())
-    if not patients.repeated:
-        return wilson(successes, total, options.level)
-    columns = torch.stack([right, of], dim=1)
-    sums = columns.new_zeros((patients.n, 2)).index_add_(0, patients.index, columns)
-
-    def share(weights: Tensor) -> Tensor:
-        drawn = weights.to(sums.dtype) @ sums
-        return (drawn[:, 0] / drawn[:, 1])[:, None]
-
-    samples = patient_bootstrap(share, patients, resamples=options.resamples, seed=options.seed)
-    interval = percentile_intervals(samples, options.level)[0]
-    behind = int((sums[:, 1] > 0).sum())
-    return clustered_proportion(successes / total, interval, behind, options.level)
+    (figure,) = proportion_figures(
+        right[:, None],
+        of[:, None],
+        patients,
+        ["no rows"],
+        level=options.level,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    return figure
 
 
 def _gap(group: Figure, others: Figure, options: _Options) -> Figure:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from medres.errors import MetricInputError
-from medres.metrics.estimate import LEVEL, Figure, UndefinedEstimate
+from medres.metrics.estimate import LEVEL, Figure
 from medres.metrics.inputs import ArrayLike, as_columns, read_back
-from medres.metrics.intervals import wilson
+from medres.metrics.intervals import RESAMPLES, patient_groups
 from medres.metrics.operating_point import (
     Confusion,
     TargetBy,
@@ -19,6 +21,7 @@ from medres.metrics.operating_point import (
     ThresholdRule,
     choose_threshold,
 )
+from medres.metrics.proportions import proportion_figures
 
 
 @dataclass(frozen=True)
@@ -129,43 +132,69 @@ def check_band(lower: float, upper: float) -> None:
 
 
 def three_way_figures(
-    counts: ThreeWayCounts, *, level: float = LEVEL, units: str = "rows"
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    lower: float,
+    upper: float,
+    *,
+    level: float = LEVEL,
+    patient_ids: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    units: str = "rows",
 ) -> dict[str, Figure]:
-    """Share of undecided rows, and every rate with them counted each way; Wilson's intervals.
+    """Share of undecided rows, and every rate with them counted each way.
+
+    Wilson's intervals, or the patient bootstrap's where patients repeat.
 
     Args:
-        counts: with the band.
+        y_true: (N,) in {0, 1}; 1 = finding present.
+        y_score: (N,) finite; higher = more suspicious.
+        lower: on the scale of the scores.
+        upper: likewise, not below `lower`.
         level: confidence level in (0, 1).
+        patient_ids: (N,) strings or integers; None: each row is a patient.
+        resamples: of the patient bootstrap.
+        seed: of the patient bootstrap.
         units: what a row is, in the plural, for reasons.
 
     Returns:
         undecided, and the share of positives and of negatives that are; sensitivity and
         specificity with the band called positive and called negative (the smaller of each is its
         worst case); ppv and npv of the rows that are decided, which the band does not touch.
+
+    Raises:
+        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; upper below
+            lower.
     """
-    m, n = (
-        counts.tp + counts.fn + counts.undecided_positive,
-        counts.fp + counts.tn + counts.undecided_negative,
-    )
-    up, down = counts.counted_positive, counts.counted_negative
-    undecided = counts.undecided_positive + counts.undecided_negative
+    check_band(lower, upper)
+    positive, score = as_columns(y_true, y_score)
+    read_back(positive, score)
+    negative, one = 1 - positive, torch.ones_like(positive)
+    above, below = (score >= upper).to(one.dtype), (score < lower).to(one.dtype)
+    between = 1 - above - below
     shares = {
-        "undecided": (undecided, m + n, "no labelled {unit}"),
-        "undecided_of_positives": (counts.undecided_positive, m, "no positive {unit}"),
-        "undecided_of_negatives": (counts.undecided_negative, n, "no negative {unit}"),
-        "sensitivity_counted_positive": (up.tp, m, "no positive {unit}"),
-        "sensitivity_counted_negative": (down.tp, m, "no positive {unit}"),
-        "specificity_counted_positive": (up.tn, n, "no negative {unit}"),
-        "specificity_counted_negative": (down.tn, n, "no negative {unit}"),
-        "ppv": (counts.tp, counts.tp + counts.fp, "no {unit} called positive"),
-        "npv": (counts.tn, counts.tn + counts.fn, "no {unit} called negative"),
+        "undecided": (between, one, "no labelled"),
+        "undecided_of_positives": (between * positive, positive, "no positive"),
+        "undecided_of_negatives": (between * negative, negative, "no negative"),
+        "sensitivity_counted_positive": ((1 - below) * positive, positive, "no positive"),
+        "sensitivity_counted_negative": (above * positive, positive, "no positive"),
+        "specificity_counted_positive": (below * negative, negative, "no negative"),
+        "specificity_counted_negative": ((1 - above) * negative, negative, "no negative"),
+        "ppv": (above * positive, above, "none called positive among the"),
+        "npv": (below * negative, below, "none called negative among the"),
     }
-    return {
-        name: wilson(successes, total, level)
-        if total
-        else UndefinedEstimate(reason.format(unit=units), level, "Wilson")
-        for name, (successes, total, reason) in shares.items()
-    }
+    right, of, reasons = zip(*shares.values(), strict=True)
+    figures = proportion_figures(
+        torch.stack(right, dim=1),
+        torch.stack(of, dim=1),
+        patient_groups(patient_ids, one.numel(), one.device),
+        [f"{reason} {units}" for reason in reasons],
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    return dict(zip(shares, figures, strict=True))
 
 
 def choose_band(

@@ -9,22 +9,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medres.errors import MetricInputError, UndefinedMetricError
+from medres.errors import UndefinedMetricError
 from medres.metrics.decision_measures import (
     MEASURES,
     accuracy,
     balanced_accuracy,
+    clustered_decision_figures,
     decision_figures,
     f1_score,
     matthews_correlation,
     measures,
     negative_likelihood_ratio,
     positive_likelihood_ratio,
-    predictive_values_at,
     youden_index,
 )
 from medres.metrics.estimate import Estimate, UndefinedEstimate
-from medres.metrics.operating_point import Confusion, ppv
+from medres.metrics.intervals import patient_groups
+from medres.metrics.operating_point import Confusion, decision_indicators
+from medres.metrics.predictive_values import predictive_values_at, predictive_values_from
 
 ASAH = Confusion(tp=26, fp=14, tn=58, fn=15)
 counts = st.builds(Confusion, *[st.integers(0, 30)] * 4).filter(
@@ -200,46 +202,32 @@ def test_zero_cells_are_said():
     assert 0.7 < mcc.low < 0.95
 
 
-@pytest.mark.parametrize(("prevalence", "expected"), [(0.05, 0.1465), (0.1, 0.2660)])
-def test_ppv_at_a_prevalence_equals_the_golden_figures(prevalence: float, expected: float):
-    figure = predictive_values_at(ASAH, prevalence)["ppv"]
-    assert round(figure.value, 4) == expected
-    assert figure.low < figure.value < figure.high
-    assert figure.method == "logit"
+def test_repeated_patients_do_not_shrink_intervals():
+    y, called = (np.array(column, dtype=float) for column in rows_of(ASAH))
+    tiled = [torch.from_numpy(np.tile(column, 4)) for column in (y, called)]
+    patients = patient_groups(np.tile(np.arange(113), 4), 452, torch.device("cpu"))
+    four = Confusion(*(4 * c for c in (ASAH.tp, ASAH.fp, ASAH.tn, ASAH.fn)))
+    indicators = decision_indicators(*tiled, 0.5)
+    figures = clustered_decision_figures(four, indicators, patients)
+    for name, once in decision_figures(ASAH).items():
+        again = figures[name]
+        assert again.value == pytest.approx(once.value)
+        if not name.endswith("ratio"):
+            assert again.high - again.low == pytest.approx(once.high - once.low, rel=0.15)
+        assert again.method.startswith("patient bootstrap, 2000 resamples")
+    assert figures["positive_likelihood_ratio"].method.endswith("½ added to each cell")
+    there, own = predictive_values_from(figures, 0.1), predictive_values_at(ASAH, 0.1)
+    for name in ("ppv", "npv"):
+        assert there[name].value == pytest.approx(own[name].value)
+        assert there[name].low == pytest.approx(own[name].low, abs=0.05)
 
 
-@given(counts.filter(lambda c: min(c.tp, c.fp, c.tn, c.fn) > 0))
-def test_predictive_values_at_the_rows_own_prevalence_are_theirs(c: Confusion):
-    share = (c.tp + c.fn) / (c.tp + c.fp + c.tn + c.fn)
-    values = predictive_values_at(c, share)
-    assert values["ppv"].value == pytest.approx(ppv(c).value)
-    assert values["npv"].value == pytest.approx(c.tn / (c.tn + c.fn))
-
-
-def test_predictive_value_interval_is_mercaldos():
-    # logit PPV ± z sqrt((1 − se) / (se m) + sp / ((1 − sp) n))
-    se, sp, m, n = 26 / 41, 58 / 72, 41, 72
-    value = math.log(0.1 * se / (0.9 * (1 - sp)))
-    half = 1.959963984540054 * math.sqrt((1 - se) / (se * m) + sp / ((1 - sp) * n))
-    figure = predictive_values_at(ASAH, 0.1)["ppv"]
-    assert figure.high == pytest.approx(1 / (1 + math.exp(-value - half)))
-    value = math.log(0.9 * sp / (0.1 * (1 - se)))
-    half = 1.959963984540054 * math.sqrt(se / ((1 - se) * m) + (1 - sp) / (sp * n))
-    figure = predictive_values_at(ASAH, 0.1)["npv"]
-    assert figure.low == pytest.approx(1 / (1 + math.exp(-value + half)))
-
-
-def test_predictive_values_without_false_calls_have_one_sided_bounds():
-    values = predictive_values_at(Confusion(20, 0, 30, 0), 0.1)
-    assert (values["ppv"].value, values["ppv"].high) == (1.0, 1.0)
-    assert (values["npv"].value, values["npv"].high) == (1.0, 1.0)
-    assert 0.2 < values["ppv"].low < 1
-    assert values["ppv"].method == "logit, ½ added to each cell (a cell is 0)"
-    none = predictive_values_at(Confusion(0, 0, 5, 5), 0.1, units="patients")
-    assert none["ppv"].reason == "patients of one class only, or none called positive"
-
-
-def test_impossible_prevalences_are_refused():
-    for prevalence in (0, 1, -0.1):
-        with pytest.raises(MetricInputError, match="strictly between 0 and 1"):
-            predictive_values_at(ASAH, prevalence)
+def test_infinite_ratios_of_repeated_patients_have_a_bound():
+    y = torch.tensor([1.0, 1, 0, 0] * 5, dtype=torch.float64)
+    patients = patient_groups([k // 2 for k in range(20)], 20, y.device)
+    figures = clustered_decision_figures(
+        Confusion(10, 0, 10, 0), decision_indicators(y, y, 0.5), patients, units="images"
+    )
+    ratio = figures["positive_likelihood_ratio"]
+    assert ratio.reason.startswith("infinite: no negative images called positive; above ")
+    assert predictive_values_from(figures, 0.1)["ppv"] is ratio

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medres.errors import MetricInputError
+from medres.metrics.intervals import wilson
 from medres.metrics.operating_point import Confusion, Threshold, confusion
 from medres.metrics.three_way import (
     Band,
@@ -36,7 +37,9 @@ def test_counted_each_way_is_a_threshold_at_either_end(cases, a: float, b: float
 
 
 def test_rates_are_given_with_the_band_counted_each_way():
-    figures = three_way_figures(ThreeWayCounts(6, 1, 7, 1, 3, 2), units="patients")
+    y = [1] * 10 + [0] * 10
+    s = [0.9] * 6 + [0.5] * 3 + [0.1] + [0.9] + [0.5] * 2 + [0.1] * 7
+    figures = three_way_figures(y, s, 0.3, 0.7, units="patients")
     values = {name: figure.value for name, figure in figures.items()}
     assert values == {
         "undecided": 0.25,
@@ -49,9 +52,16 @@ def test_rates_are_given_with_the_band_counted_each_way():
         "ppv": 6 / 7,
         "npv": 7 / 8,
     }
-    none = three_way_figures(ThreeWayCounts(0, 0, 0, 0, 0, 2), units="patients")
+    assert figures["sensitivity_counted_positive"] == wilson(9, 10)
+    none = three_way_figures([0, 0], [0.5, 0.5], 0.3, 0.7, units="patients")
     assert none["sensitivity_counted_positive"].reason == "no positive patients"
-    assert none["ppv"].reason == "no patients called positive"
+    assert none["ppv"].reason == "none called positive among the patients"
+
+
+def test_repeated_patients_get_the_bootstrap():
+    y, s = [1, 0, 1, 0] * 20, [0.9, 0.5, 0.4, 0.1] * 20
+    figures = three_way_figures(y, s, 0.3, 0.7, patient_ids=[k // 2 for k in range(80)])
+    assert figures["sensitivity_counted_negative"].method.startswith("patient bootstrap")
 
 
 def test_band_lies_between_the_two_fixed_rates():
