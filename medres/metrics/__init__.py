@@ -21,5 +21,6 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `sample_size`: what precision n cases give, and how many cases a precision takes
 - `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients
-- `finding_evaluation`, `evaluation`: all of it in one call, per finding and macro
+- `finding_evaluation`, `finding_details`, `macro`, `micro`, `multiclass`: parts of a report
+- `evaluation`: all of it in one call, per finding, macro and micro
 """

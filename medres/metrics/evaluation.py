@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError
-from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
+from medres.metrics.estimate import LEVEL
+from medres.metrics.finding_details import (
+    AskedDetails,
+    FindingDetails,
+    LabelledRows,
+    finding_details,
+    labelled_rows,
+)
 from medres.metrics.finding_evaluation import (
-    COLUMNS,
     FindingEvaluation,
     FindingRows,
     evaluate_finding,
@@ -22,11 +29,11 @@ from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
-    bootstrap_estimate,
     patient_bootstrap,
     patient_groups,
-    percentile_intervals,
 )
+from medres.metrics.macro import MacroEvaluation, evaluate_macro
+from medres.metrics.micro import MicroEvaluation, evaluate_micro
 from medres.metrics.multiclass import (
     SUMMARIES,
     MulticlassEvaluation,
@@ -45,32 +52,6 @@ PLURALS = {"patient": "patients", "study": "studies", "image": "images"}
 
 
 @dataclass(frozen=True)
-class MacroEvaluation:
-    """Mean over findings, each counting the same.
-
-    Attributes:
-        auroc: mean AUROC.
-        average_precision: mean average precision.
-        findings: names that went in.
-        left_out: names that did not, for want of a class.
-    """
-
-    auroc: Figure
-    average_precision: Figure
-    findings: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The entry "macro" of `evaluation.json`."""
-        return {
-            "auroc": self.auroc.as_json(),
-            "average_precision": self.average_precision.as_json(),
-            "findings": list(self.findings),
-            "left_out": list(self.left_out),
-        }
-
-
-@dataclass(frozen=True)
 class EvaluationReport:
     """Everything that was measured on one labelled set.
 
@@ -81,6 +62,7 @@ class EvaluationReport:
         n_images: images, or None likewise.
         findings: one entry for each, in the order given.
         macro: mean over findings.
+        micro: all findings pooled, or None for one finding and for other kinds.
         multiclass: decisions by the highest score, or None for other kinds.
         notes: what a reader must know to read the figures, as sentences.
     """
@@ -91,6 +73,7 @@ class EvaluationReport:
     n_images: int | None
     findings: tuple[FindingEvaluation, ...]
     macro: MacroEvaluation
+    micro: MicroEvaluation | None = None
     multiclass: MulticlassEvaluation | None = None
     notes: tuple[str, ...] = ()
 
@@ -116,6 +99,7 @@ class EvaluationReport:
             model: what was evaluated.
             provenance: versions, seed, digests.
         """
+        micro = {"micro": self.micro.as_json()} if self.micro else {}
         multiclass = {"multiclass": self.multiclass.as_json()} if self.multiclass else {}
         return {
             "schema": "medres.evaluation/1",
@@ -128,6 +112,7 @@ class EvaluationReport:
             "dataset": dict(dataset or {}),
             "findings": {entry.finding: entry.as_json() for entry in self.findings},
             "macro": self.macro.as_json(),
+            **micro,
             **multiclass,
             "notes": list(self.notes),
             "model": dict(model or {}),
@@ -146,11 +131,12 @@ def evaluate(
     unit: Literal["patient", "study", "image"] | None = None,
     n_studies: int | None = None,
     n_images: int | None = None,
+    asked: AskedDetails | None = None,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> EvaluationReport:
-    """Evaluate scores against labels, per finding and macro.
+    """Evaluate scores against labels, per finding, macro and micro.
 
     Where each patient contributes one labelled row to a finding, its AUROC has Newcombe's interval
     (DeLong's stands beside it) and its proportions Wilson's; where patients contribute several,
@@ -170,6 +156,7 @@ def evaluate(
         unit: what a row is; by default "patient" where each patient has one row, else "image".
         n_studies: behind the rows, for the report.
         n_images: behind the rows, for the report; the rows themselves where `unit` is "image".
+        asked: a target prevalence, fixed rates, bands, subgroups; None: none of these.
         level: confidence level in (0, 1).
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
@@ -184,6 +171,7 @@ def evaluate(
         UndefinedMetricError: there are no rows.
     """
     label, score = _checked_table(y_true, y_score, findings, thresholds or {}, kind)
+    _check_asked(asked or AskedDetails(), findings, len(label))
     patients = patient_groups(patient_ids, len(label), label.device)
     unit = unit or ("image" if patients.repeated else "patient")
     parts = [
@@ -193,21 +181,65 @@ def evaluate(
     classes = prepare_multiclass(label, score, patients) if kind == "multiclass" else None
     blocks, of_classes = _resampled(parts, classes, patients, resamples, seed)
     entries = tuple(
-        evaluate_finding(part, block, level=level, units=PLURALS[unit])
-        for part, block in zip(parts, blocks, strict=True)
-    )
+        replace(
+            evaluate_finding(part, block, level=level, units=PLURALS[unit]),
+            details=_details(
+                labelled_rows(
+                    name, label[:, f], score[:, f], patients,
+                    level=level, resamples=resamples, seed=seed, units=PLURALS[unit],
+                ),
+                ~label[:, f].isnan(),
+                part.threshold,
+                asked or AskedDetails(),
+            ),
+        )
+        for f, (name, part, block) in enumerate(zip(findings, parts, blocks, strict=True))
+    )  # fmt: skip
     return EvaluationReport(
         unit=unit,
         n_patients=patients.n,
         n_studies=len(label) if unit == "study" else n_studies,
         n_images=len(label) if unit == "image" else n_images,
         findings=entries,
-        macro=_macro(entries, blocks, level),
+        macro=evaluate_macro(entries, blocks, level),
+        micro=evaluate_micro(
+            label,
+            score,
+            patients,
+            thresholds or {},
+            findings,
+            level=level,
+            resamples=resamples,
+            seed=seed,
+        )
+        if kind == "multilabel" and len(findings) > 1
+        else None,
         multiclass=None
         if classes is None
         else evaluate_multiclass(classes, of_classes, findings, level=level),
         notes=_notes(entries, PLURALS[unit], patient_ids is not None),
     )
+
+
+def _details(
+    rows: LabelledRows, given: Tensor, threshold: Threshold | None, asked: AskedDetails
+) -> FindingDetails:
+    kept = given.tolist()
+    subgroups = {column: list(compress(values, kept)) for column, values in asked.subgroups.items()}
+    return finding_details(rows, threshold, asked, subgroups)
+
+
+def _check_asked(asked: AskedDetails, findings: Sequence[str], n_rows: int) -> None:
+    if unknown := sorted(set(asked.bands) - set(findings)):
+        raise MetricInputError(
+            f"bands for unknown findings {unknown}; the findings are {list(findings)}"
+        )
+    for column, values in asked.subgroups.items():
+        if len(values) != n_rows:
+            raise MetricInputError(
+                f"subgroup column {column!r} has {len(values)} values; give one for each of "
+                f"{n_rows} rows"
+            )
 
 
 def _checked_table(
@@ -275,33 +307,6 @@ def _resampled(
     width = (samples.shape[1] - (len(SUMMARIES) if classes else 0)) // len(parts)
     *blocks, rest = samples.tensor_split([width * (k + 1) for k in range(len(parts))], dim=1)
     return blocks, rest
-
-
-def _macro(
-    entries: Sequence[FindingEvaluation], blocks: Sequence[Tensor], level: float
-) -> MacroEvaluation:
-    defined = [k for k, entry in enumerate(entries) if entry.defined]
-    names = tuple(entries[k].finding for k in defined)
-    left_out = tuple(entry.finding for entry in entries if not entry.defined)
-
-    def mean(name: str) -> Figure:
-        figures = [
-            figure for k in defined if isinstance(figure := entries[k].figures[name], Estimate)
-        ]
-        if not figures:
-            return UndefinedEstimate("no finding with both classes", level, "patient bootstrap")
-        value, low, high = (
-            sum(numbers) / len(figures)
-            for numbers in zip(*((f.value, f.low, f.high) for f in figures), strict=True)
-        )
-        columns = torch.stack([blocks[k][:, COLUMNS.index(name)] for k in defined], dim=1)
-        interval = percentile_intervals(columns.mean(1, keepdim=True), level)[0]
-        if interval.low == interval.high:
-            method = "mean of the findings' limits (all resamples agree)"
-            return Estimate(value, low, high, level, method)
-        return bootstrap_estimate(value, interval, level)
-
-    return MacroEvaluation(mean("auroc"), mean("average_precision"), names, left_out)
 
 
 def _notes(

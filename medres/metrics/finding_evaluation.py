@@ -31,6 +31,7 @@ from medres.metrics.curves import (
     score_histogram,
 )
 from medres.metrics.estimate import Figure, UndefinedEstimate
+from medres.metrics.finding_details import FindingDetails
 from medres.metrics.intervals import (
     BootstrapInterval,
     PatientGroups,
@@ -88,6 +89,7 @@ class FindingEvaluation:
         precision_recall: the curve, or None where a class is absent.
         reliability: the curve, or None where the scores are no probabilities.
         scores: histogram of the scores, or None without rows.
+        details: decisions, calibration line, utility and subgroups, or None.
     """
 
     finding: str
@@ -101,6 +103,7 @@ class FindingEvaluation:
     precision_recall: PrecisionRecallCurve | None
     reliability: ReliabilityCurve | None
     scores: ScoreHistogram | None
+    details: FindingDetails | None = None
 
     @property
     def defined(self) -> bool:
@@ -125,6 +128,7 @@ class FindingEvaluation:
             "threshold": self.threshold.as_json() if self.threshold else None,
             "confusion": self.confusion.as_json() if self.confusion else None,
             **figure,
+            **(self.details.as_json() if self.details else {}),
             "curves": {name: curve.as_json() if curve else None for name, curve in curves.items()},
         }
 

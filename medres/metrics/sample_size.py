@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.auroc_intervals import newcombe_bounds
 from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike, as_tensors
 from medres.metrics.intervals import normal_quantile, wilson_bounds
@@ -96,23 +97,6 @@ def n_for_specificity(
     return n_for_sensitivity(expected, width, 1 - prevalence, level=level)
 
 
-def hanley_mcneil_error(auroc: float, n_positive: int, n_negative: int) -> float:
-    """Standard error of an AUROC that is expected, from the binegative-exponential model.
-
-    Args:
-        auroc: in (0, 1).
-        n_positive: at least 1.
-        n_negative: at least 1.
-
-    References:
-        Hanley & McNeil, Radiology 143 (1982) 29-36, equations 1 and 2.
-    """
-    q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
-    square = auroc**2
-    spread = (n_positive - 1) * (q1 - square) + (n_negative - 1) * (q2 - square)
-    return math.sqrt((auroc * (1 - auroc) + spread) / (n_positive * n_negative))
-
-
 def auroc_precision(
     expected: float, n_positive: int, n_negative: int, *, level: float = LEVEL
 ) -> Estimate:
@@ -136,15 +120,8 @@ def auroc_precision(
     _check_share("expected", expected)
     _check_count("n_positive", n_positive)
     _check_count("n_negative", n_negative)
-    z = normal_quantile(level)
-    mean = (n_positive + n_negative) / 2
-
-    def beyond(theta: float) -> float:
-        first = (1 - theta) / (2 - theta) + theta / (1 + theta)
-        variance = theta * (1 - theta) * (1 + (mean - 1) * first) / (n_positive * n_negative)
-        return (expected - theta) ** 2 - z * z * variance
-
-    low, high = _root(beyond, 0.0, expected), _root(beyond, 1.0, expected)
+    area, m, n = torch.tensor([expected, n_positive, n_negative], dtype=torch.float64)
+    low, high = (float(limit) for limit in newcombe_bounds(area, m, n, level))
     method = f"Newcombe's method 5, {n_positive} positives and {n_negative} negatives"
     return Estimate(expected, low, high, level, method)
 
@@ -221,14 +198,6 @@ def _fewest(enough: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
-
-
-def _root(function: Callable[[float], float], outside: float, inside: float) -> float:
-    """Where a function falls to 0 between an outer end, where it is above, and an inner one."""
-    for _ in range(80):
-        middle = (outside + inside) / 2
-        outside, inside = (middle, inside) if function(middle) > 0 else (outside, middle)
-    return (outside + inside) / 2
 
 
 def _check_share(name: str, value: float, *, closed: bool = False) -> None:

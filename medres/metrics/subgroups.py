@@ -26,7 +26,8 @@ from medres.metrics.intervals import (
     patient_groups,
 )
 from medres.metrics.proportions import proportion_figures
-from medres.metrics.ranking import auroc, cumulative_counts, delong_variance, rank_scores
+from medres.metrics.ranking import auroc
+from medres.metrics.sorted_scores import cumulative_counts, delong_variance, rank_scores
 
 MINIMUM = 10
 """Rows of a class without which a figure that rests on that class is not shown."""

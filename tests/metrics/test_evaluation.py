@@ -9,11 +9,19 @@ import sklearn.metrics
 import torch
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.brier import brier_parts
+from medres.metrics.calibration_line import calibration_line
+from medres.metrics.decision_curve import decision_curve
+from medres.metrics.decision_measures import MEASURES, f1_score
 from medres.metrics.estimate import Estimate, UndefinedEstimate
 from medres.metrics.evaluation import evaluate
+from medres.metrics.finding_details import AskedDetails
+from medres.metrics.fixed_rate import sensitivity_at_specificity
 from medres.metrics.intervals import wilson
 from medres.metrics.operating_point import Confusion, Threshold
+from medres.metrics.predictive_values import predictive_values_at
 from medres.metrics.ranking import auroc, average_precision
+from medres.metrics.three_way import Band
 
 HALF = Threshold(0.5, "Youden index on validation", 100)
 
@@ -183,14 +191,17 @@ def test_as_json_follows_the_schema_and_is_strict_json():
     content = report.as_json(dataset={"name": "d"}, model={"m": 1}, provenance={"seed": 0})
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert list(content) == [
-        "schema", "unit", "n", "dataset", "findings", "macro", "notes", "model", "provenance",
+        "schema", "unit", "n", "dataset", "findings", "macro", "micro", "notes", "model",
+        "provenance",
     ]  # fmt: skip
     assert content["schema"] == "medres.evaluation/1"
     assert content["n"] == {"patients": 200, "studies": 210, "images": 400}
     assert list(content["findings"]["a"]) == [
         "n", "n_positive", "n_missing", "prevalence", "auroc", "auroc_delong",
         "average_precision", "brier_score", "expected_calibration_error", "threshold",
-        "confusion", "sensitivity", "specificity", "ppv", "npv", "curves",
+        "confusion", "sensitivity", "specificity", "ppv", "npv", *MEASURES,
+        "calibration_slope", "calibration_intercept", "calibration_in_the_large", "brier_parts",
+        "at_prevalence", "three_way", "decision_curve", "subgroups", "curves",
     ]  # fmt: skip
     assert list(content["findings"]["a"]["curves"]) == [
         "roc", "precision_recall", "reliability", "scores",
@@ -266,3 +277,99 @@ def test_nan_scores_with_a_label_are_refused():
 def test_labels_other_than_0_1_and_nan_are_refused():
     with pytest.raises(MetricInputError, match="1 of 2 labels in y_true are neither 0 nor 1"):
         evaluate([0, 2], [0.5, 0.5], findings=["a"])
+
+
+def test_details_equal_the_single_functions_and_leave_out_missing_labels():
+    label, score = two_findings()
+    label[:50, 0] = math.nan
+    sex = ["F", "M", "M", ""] * 50
+    asked = AskedDetails(
+        prevalence=0.1,
+        specificities=(0.9,),
+        sensitivities=(0.8,),
+        bands={"a": Band(Threshold(0.4, "by hand", 0), Threshold(0.7, "by hand", 0))},
+        subgroups={"sex": sex},
+    )
+    report = evaluate(
+        label, score, findings=["a", "b"], thresholds={"a": HALF}, asked=asked, resamples=200
+    )
+    details, y, s = report["a"].details, label[50:, 0], score[50:, 0]
+    line = calibration_line(y, s)
+    assert details.calibration["calibration_slope"] == line.slope
+    assert details.calibration["calibration_in_the_large"] == line.in_the_large
+    assert details.brier_parts == brier_parts(y, s)
+    assert details.decision_curve == decision_curve(y, s, prevalence=0.1)
+    assert details.decisions["f1_score"] == f1_score(report["a"].confusion)
+    assert details.elsewhere == predictive_values_at(report["a"].confusion, 0.1, units="patients")
+    fixed = sensitivity_at_specificity(y, s, 0.9, resamples=200)
+    assert details.fixed["sensitivity_at_specificity"] == {"0.9": fixed}
+    counts = details.three_way
+    assert counts.tp + counts.fn + counts.undecided_positive == sum(y)
+    (column,) = details.subgroups
+    assert [group.name for group in column.groups] == ["F", "M"]
+    assert sum(group.n for group in column.groups) + column.n_not_stated == 150
+    other = report["b"].details
+    assert other.decisions["f1_score"].reason == "no threshold is locked"
+    assert other.three_way is None
+    content = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    finding = content["findings"]["a"]
+    assert finding["at_prevalence"]["prevalence"] == 0.1
+    assert finding["three_way"]["counts"]["tp"] == details.three_way.tp
+    assert finding["subgroups"]["sex"]["groups"]["F"]["n"] == column.groups[0].n
+
+
+def test_details_of_repeated_patients_are_clustered():
+    label, score = two_findings()
+    report = evaluate(
+        label.repeat(2, 1), score.repeat(2, 1), findings=["a", "b"], thresholds={"a": HALF},
+        patient_ids=np.tile(np.arange(200), 2), asked=AskedDetails(prevalence=0.1), resamples=200,
+    )  # fmt: skip
+    details = report["a"].details
+    assert details.decisions["f1_score"].method == "patient bootstrap, 200 resamples"
+    assert details.elsewhere["ppv"].method.startswith("patient bootstrap")
+    assert details.calibration["calibration_slope"].method == "Wald, clustered by patient"
+    assert details.decision_curve.method.startswith("delta method, clustered by patient")
+
+
+def test_details_of_logits_and_of_one_class_say_why_there_are_none():
+    label, score = two_findings()
+    label[:, 1] = 0
+    score[:, 0] = torch.logit(score[:, 0])
+    report = evaluate(label, score, findings=["a", "b"], resamples=20)
+    logits, one_class = report["a"].details, report["b"].details
+    why = "scores that are no probabilities"
+    assert logits.calibration["calibration_slope"].reason == why
+    assert (logits.brier_parts, logits.decision_curve) == (None, None)
+    reason = one_class.calibration["calibration_in_the_large"].reason
+    assert reason == "patients of one class only"
+    assert one_class.decision_curve is None
+    assert one_class.fixed == {}
+
+
+def test_micro_pools_every_labelled_pair():
+    label, score = two_findings()
+    label[:50, 1] = math.nan
+    thresholds = {"a": HALF, "b": Threshold(0.6, "by hand", 0)}
+    micro = evaluate(label, score, findings=["a", "b"], thresholds=thresholds, resamples=200).micro
+    given = ~label.isnan()
+    assert micro.n == 350
+    pooled = sklearn.metrics.roc_auc_score(label[given], score[given])
+    assert micro.figures["auroc"].value == pytest.approx(pooled)
+    called = (score >= torch.tensor([0.5, 0.6])) & given
+    right = float((called & (label == 1)).sum())
+    assert micro.figures["sensitivity"].value == pytest.approx(right / float((label == 1).sum()))
+    assert micro.figures["ppv"].value == pytest.approx(right / float(called.sum()))
+    assert micro.figures["ppv"].method == "patient bootstrap, 200 resamples"
+    assert (micro.findings, micro.left_out) == (("a", "b"), ())
+    without = evaluate(label, score, findings=["a", "b"], resamples=20).micro
+    assert without.figures["ppv"].reason == "no threshold is locked"
+    assert without.left_out == ("a", "b")
+
+
+def test_bands_and_subgroups_that_do_not_fit_are_refused():
+    label, score = two_findings()
+    half = Band(HALF, HALF)
+    with pytest.raises(MetricInputError, match=r"bands for unknown findings \['c'\]"):
+        evaluate(label, score, findings=["a", "b"], asked=AskedDetails(bands={"c": half}))
+    with pytest.raises(MetricInputError, match="subgroup column 'sex' has 1 values"):
+        evaluate(label, score, findings=["a", "b"], asked=AskedDetails(subgroups={"sex": ["F"]}))

@@ -10,7 +10,6 @@ from medres.metrics.calibration_line import calibration_line
 from medres.metrics.intervals import wilson
 from medres.metrics.sample_size import (
     auroc_precision,
-    hanley_mcneil_error,
     n_for_auroc,
     n_for_calibration_slope,
     n_for_proportion,
@@ -41,11 +40,6 @@ def test_buderers_cases_follow_from_prevalence():
     assert n_for_specificity(0.9, 0.1, 0.8) == 5 * positives
     # Buderer 1996: sensitivity .90 ± .10 takes 35 positives by Wald's interval
     assert 35 <= n_for_proportion(0.9, 0.2) <= 38
-
-
-def test_hanley_and_mcneils_published_error():
-    # Radiology 1982: θ = .893, 51 positives and 58 negatives, standard error .032
-    assert hanley_mcneil_error(0.893, 51, 58) == pytest.approx(0.032, abs=1e-3)
 
 
 @given(st.floats(0.51, 0.99), st.integers(5, 500), st.integers(5, 500))
