@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medres.models.resnet import GrayscaleResNet
 from medres.training.dataset import EpochSampler, ShareSampler, build_loader
 from medres.training.plan import TrainingPlan
-from medres.training.schedule import build_schedule
+from medres.training.presets import build_schedule
 from medres.training.trainer import TrainingRun
 
 STEPS, BATCH, VALIDATION = 3, 4, 7
