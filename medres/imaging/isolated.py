@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -153,19 +154,16 @@ class IsolatedReader:
                 stderr=subprocess.DEVNULL,  # decoders print what they find
                 env=_environment(),
             )
+            self._finish = weakref.finalize(self, _kill, self._process, self._owner)
         return self._process
 
     def _end(self) -> int:
         """Kill the process and forget it; returns its exit status."""
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        if process is None:
             return 0
-        process.kill()
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
-        return process.wait()
+        self._finish()
+        return process.returncode
 
     def close(self) -> None:
         """End the reading process."""
@@ -176,6 +174,18 @@ class IsolatedReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
+    """End a process for good, unless it is that of the process which forked this one."""
+    if owner != os.getpid():
+        return
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            if stream is not None:
+                stream.close()
+    process.wait()
 
 
 def read_ahead(
