@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import PersistentDataset
+from monai.data import MetaTensor, PersistentDataset
 from monai.data.utils import pickle_hashing
+from monai.utils import convert_to_tensor
 from monai.utils.enums import LazyAttr, MetaKeys, SpaceKeys, TraceKeys
 
 import medres
+from medres.files import written_whole
 from medres.imaging.read import split_address
 
 # Names in MONAI's metadata. torch refuses to load them, and MONAI then computes everything anew.
@@ -26,7 +29,8 @@ class ContentPersistentDataset(PersistentDataset):
     pixels, and by default no transform; with `track_meta` its entries cannot be loaded again and
     are computed anew each time, with a warning. Here an entry's name holds a digest of the item,
     of each file that it names, of the deterministic transforms with their arguments, and of
-    medres' version. Entries are tensors with their metadata.
+    medres' version. Entries keep the metadata of images, and leave other tensors as they are, so
+    that what is loaded collates with what is new. Entries are written whole or not at all.
 
     Args:
         data: items, dictionaries; texts and paths in them that name files are followed, members
@@ -47,12 +51,26 @@ class ContentPersistentDataset(PersistentDataset):
             cache_dir,
             hash_func=hash_contents,
             hash_transform=hash_transforms,
-            track_meta=True,
         )
 
-    def _cachecheck(self, item_transformed: Any) -> Any:
-        with torch.serialization.safe_globals(MONAI_NAMES):
-            return super()._cachecheck(item_transformed)
+    def _cachecheck(self, item_transformed: Mapping[str, Any]) -> Any:
+        """The item after its deterministic steps: loaded, or computed and written."""
+        entry = (
+            self.cache_dir / f"{hash_contents(item_transformed).decode()}{self.transform_hash}.pt"
+        )
+        if entry.is_file():
+            with torch.serialization.safe_globals(MONAI_NAMES):
+                return torch.load(entry, weights_only=True)
+        computed = self._pre_transform(deepcopy(item_transformed))
+        plain = {
+            key: convert_to_tensor(
+                value, convert_numeric=False, track_meta=isinstance(value, MetaTensor)
+            )
+            for key, value in computed.items()
+        }
+        with written_whole(entry) as temporary, temporary.open("wb") as stream:
+            torch.save(plain, stream)
+        return plain
 
 
 def hash_contents(item: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.data import CacheDataset, MetaTensor
+from monai.data import CacheDataset, DataLoader, MetaTensor
 from monai.transforms import Compose, RandShiftIntensityd
 from radiographs import write_radiograph
 
@@ -51,6 +51,16 @@ def test_an_entry_is_loaded_again_with_its_metadata(tmp_path: Path, item: dict[s
     assert torch.equal(again.affine, first.affine)
     assert json.loads(again.meta["medres"])["modality"] == "CR"
     assert FitGeometryd("image", 16).inverse({"image": again})["image"].shape == (1, 30, 20)
+
+
+def test_what_is_loaded_collates_with_what_is_new(tmp_path: Path, item: dict[str, str]) -> None:
+    items = [{**item, "label": torch.tensor([float(n)]), "number": n} for n in range(2)]
+    dataset = ContentPersistentDataset(items, chain(), tmp_path / "cache")
+    dataset[0]
+    (batch,) = DataLoader(dataset, batch_size=2)
+    assert type(batch["label"]) is torch.Tensor
+    assert isinstance(batch["image"], MetaTensor)
+    assert batch["number"].tolist() == [0, 1]
 
 
 def test_another_content_another_chain_and_another_version_are_read_anew(
