@@ -21,6 +21,7 @@ VERBS = {
         "cross_validate",
         "train in folds by patient; judge them, and keep them all",
     ),
+    "report": ("report", "judge scores of any program, from a table"),
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "score": ("score", "score images that have no labels"),
     "show": ("show", "look at one image as medres sees it"),

@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medres.reports import summary
+from medres.reports.extra_tables import ExtraTable, extra_tables
 from medres.reports.figures import (
     draw_precision_recall,
     draw_reliability,
@@ -32,7 +33,7 @@ CAPTIONS = {
 }
 # Sections of the evaluation that have a place of their own on the page.
 PLACED = {
-    *("schema", "unit", "n", "findings", "macro", "multiclass", "notes"),
+    *("schema", "unit", "n", "findings", "macro", "micro", "multiclass", "notes"),
     *("splits", "leakage", "training"),
 }
 SECTION_TITLES = {
@@ -97,6 +98,7 @@ class FindingView:
         threshold: value and rule, or empty.
         confusion: tp, fp, fn, tn; empty where there was no threshold.
         plots: ROC, precision-recall, reliability, scores.
+        tables: elsewhere, undecided, net benefit, subgroups.
     """
 
     name: str
@@ -108,6 +110,7 @@ class FindingView:
     threshold: str
     confusion: Mapping[str, int]
     plots: tuple[Plot, ...]
+    tables: tuple[ExtraTable, ...]
 
 
 def render_page(evaluation: Mapping[str, Any]) -> str:
@@ -158,6 +161,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "named": len(macro.get("findings") or ()),
             "left_out": summary.describe_left_out(evaluation),
         },
+        "micro": _micro(evaluation),
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,
@@ -185,6 +189,7 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
         threshold=summary.describe_threshold(threshold) if chosen else "",
         confusion=finding.get("confusion") or {},
         plots=_plots(name, finding, anchor),
+        tables=extra_tables(finding),
     )
 
 
@@ -260,11 +265,32 @@ def _multiclass(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
     section = evaluation.get("multiclass")
     if not section:
         return {}
+    names = (
+        *("balanced_accuracy", "macro_f1", "weighted_f1", "kappa", "quadratic_kappa"),
+        *("macro_auroc", "weighted_auroc", "hand_till_auroc"),
+    )
     return {
         "accuracy": summary.format_estimate(section.get("accuracy"), percent=True),
+        "figures": [
+            (label(name).replace("f1", "F1"), summary.format_estimate(section[name]))
+            for name in names
+            if section.get(name)
+        ],
         "classes": section["classes"],
         "rows": list(zip(section["classes"], section["confusion_matrix"], strict=True)),
     }
+
+
+def _micro(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
+    """Printed AUROC, sensitivity and specificity of all findings pooled, or nothing."""
+    section = evaluation.get("micro")
+    if not section:
+        return ()
+    return (
+        summary.format_estimate(section.get("auroc")),
+        summary.format_estimate(section.get("sensitivity"), percent=True),
+        summary.format_estimate(section.get("specificity"), percent=True),
+    )
 
 
 def _splits(evaluation: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

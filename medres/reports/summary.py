@@ -43,6 +43,7 @@ FIGURE_KINDS = (
         False,
         "Share of positive-negative pairs in the right order; 0.5 is chance.",
     ),
+    FigureKind("auroc_delong", "AUROC, DeLong's interval", False, "The interval others report."),
     FigureKind("sensitivity", "Sensitivity", True, "Share of the positives that are flagged."),
     FigureKind("specificity", "Specificity", True, "Share of the negatives that are cleared."),
     FigureKind("ppv", "PPV", True, "Share of the flagged that are positive, at this prevalence."),
@@ -63,6 +64,35 @@ FIGURE_KINDS = (
         False,
         "Mean gap between predicted and observed frequency; 0 is perfect.",
     ),
+    FigureKind(
+        "calibration_slope", "Calibration slope", False, "1 is ideal; below 1, scores too extreme."
+    ),
+    FigureKind(
+        "calibration_intercept", "Calibration intercept", False, "Of the same line; 0 is ideal."
+    ),
+    FigureKind(
+        "calibration_in_the_large",
+        "Calibration in the large",
+        False,
+        "Intercept at slope 1; below 0, risk is overstated on average.",
+    ),
+    FigureKind("balanced_accuracy", "Balanced accuracy", True, "Mean of the two rates."),
+    FigureKind("youden_index", "Youden's index", False, "Sensitivity + specificity − 1."),
+    FigureKind(
+        "positive_likelihood_ratio",
+        "Likelihood ratio +",
+        False,
+        "What a flag multiplies the odds by; 1 says nothing.",
+    ),
+    FigureKind(
+        "negative_likelihood_ratio",
+        "Likelihood ratio −",
+        False,
+        "What a clearance multiplies the odds by; 1 says nothing.",
+    ),
+    FigureKind("f1_score", "F1", False, "Harmonic mean of sensitivity and PPV."),
+    FigureKind("matthews_correlation", "MCC", False, "Correlation of call and label; 0 is chance."),
+    FigureKind("accuracy", "Accuracy", True, "Share of right calls; never read it alone."),
 )
 
 

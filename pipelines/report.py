@@ -1,0 +1,274 @@
+"""Judge scores of any program: a table of labels and scores in, the report out.
+
+    medres report scores.csv --out report
+    medres report scores.csv --out report --validation validation.csv --prevalence 0.05
+    medres report scores.csv --out report --threshold 0.5 --compare other.csv
+
+Columns: `y_true` and `y_score`, or `<finding>` and `<finding>_score` for several findings; optional
+`patient_id`, and subgroup columns such as sex, age, scanner, view, site. Leaves `evaluation.json`
+and `evaluation.html` in the folder given by --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.shell import exit_status
+
+if TYPE_CHECKING:
+    from medres.config import EvaluationConfig
+    from medres.data.score_table import ScoreTable
+    from medres.metrics.finding_details import AskedDetails
+    from medres.metrics.operating_point import Threshold
+
+PROGRAM = "medres report"
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What to judge, and how.
+
+    Attributes:
+        scores: table of labels and scores.
+        out: folder of the report.
+        kind: what several findings are to each other; auto: they may occur together.
+        threshold: numbers, as `0.5` for every finding or `finding=0.5` for one.
+        validation: table to choose thresholds on.
+        rule: how they are chosen there.
+        target: sensitivity or specificity that the rule asks for.
+        target_by: its lower confidence bound, or the observed rate.
+        miss_cost: for the rule cost.
+        compare: table of another model's scores of the same rows.
+        prevalence: of the target population.
+        at_specificity: at which to give the sensitivity.
+        at_sensitivity: at which to give the specificity.
+        band: scores between which a row is left undecided.
+        subgroup: columns; none named: every column with 2 to 20 values.
+        intersect: columns to cross, as `sex,site`.
+        minimum: rows of a class below which a subgroup's figure is not shown.
+        resamples: of the patient bootstrap.
+        seed: of the patient bootstrap.
+        device: where to compute.
+    """
+
+    scores: Path
+    out: Path
+    kind: Literal["auto", "multiclass"] = "auto"
+    threshold: tuple[str, ...] = ()
+    validation: Path | None = None
+    rule: Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"] = "youden"
+    target: float = 0.9
+    target_by: Literal["lower_bound", "observed"] = "lower_bound"
+    miss_cost: float = 10.0
+    compare: Path | None = None
+    prevalence: float | None = None
+    at_specificity: tuple[float, ...] = ()
+    at_sensitivity: tuple[float, ...] = ()
+    band: tuple[float, float] | None = None
+    subgroup: tuple[str, ...] = ()
+    intersect: tuple[str, ...] = ()
+    minimum: int = 10
+    resamples: int = 2000
+    seed: int = 0
+    device: str = "cpu"
+
+
+def run(config: ReportConfig) -> Path:
+    """Read, judge and write; returns the path of the HTML report."""
+    import torch
+
+    from medres.data.score_table import read_scores
+    from medres.metrics.evaluation import evaluate
+    from medres.reports.evidence import write_evidence
+    from medres.reports.summary import format_summary
+
+    table = read_scores(config.scores)
+    thresholds, notes = choose_thresholds(config, table)
+    asked, more = ask_details(config, table)
+    several: Literal["binary", "multilabel"] = "multilabel" if table.findings[1:] else "binary"
+    score = torch.tensor(table.y_score, dtype=torch.float64, device=config.device)
+    report = evaluate(
+        table.y_true,
+        score,
+        findings=table.findings,
+        patient_ids=table.patient_ids,
+        thresholds=thresholds,
+        kind="multiclass" if config.kind == "multiclass" else several,
+        asked=asked,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    evaluation = report.as_json(**_describe(config, table))
+    evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
+    page = write_evidence(evaluation, config.out)
+    print(format_summary(evaluation))
+    print(f"\nreport  {page}")
+    return page
+
+
+def choose_thresholds(
+    config: ReportConfig, table: ScoreTable
+) -> tuple[dict[str, Threshold], list[str]]:
+    """Thresholds given by hand, or chosen on the validation table, and notes on findings without.
+
+    Raises:
+        ConfigError: both were given, or a threshold that is no number or of no finding.
+        ManifestError: the validation table does not hold the findings.
+    """
+    from medres.data.score_table import read_scores
+    from medres.errors import ConfigError
+    from medres.metrics.operating_point import Threshold
+
+    if config.validation is None:
+        return {
+            name: Threshold(value, "given by hand", 0) for name, value in _given(config, table)
+        }, []
+    if config.threshold:
+        raise ConfigError("give --threshold or --validation, not both")
+    return thresholds_of(read_scores(config.validation, table.findings), _rule(config))
+
+
+def thresholds_of(
+    validation: ScoreTable, asked: EvaluationConfig
+) -> tuple[dict[str, Threshold], list[str]]:
+    """A threshold for each finding of a table, and a note for each that gets none."""
+    import torch
+
+    from medres.scoring.case_scores import CaseScores
+
+    label, score = (
+        torch.tensor(rows, dtype=torch.float64) for rows in (validation.y_true, validation.y_score)
+    )
+    cases = CaseScores("image", validation.patient_ids or (), label, score, {})
+    return cases.choose_thresholds(validation.findings, asked)
+
+
+def _rule(config: ReportConfig) -> EvaluationConfig:
+    from medres.config import EvaluationConfig
+
+    return EvaluationConfig(
+        threshold_rule=config.rule,
+        sensitivity=config.target,
+        specificity=config.target,
+        target_by=config.target_by,
+        miss_cost=config.miss_cost,
+        prevalence=config.prevalence,
+    )
+
+
+def _given(config: ReportConfig, table: ScoreTable) -> list[tuple[str, float]]:
+    from medres.errors import ConfigError
+
+    pairs = []
+    for text in config.threshold:
+        name, _, number = text.rpartition("=")
+        if name and name not in table.findings:
+            raise ConfigError(
+                f"--threshold {text}: no finding {name!r}; the findings are "
+                f"{', '.join(table.findings)}"
+            )
+        try:
+            value = float(number)
+        except ValueError:
+            raise ConfigError(
+                f"--threshold {text}: give a number, or FINDING=NUMBER, such as 0.5"
+            ) from None
+        pairs += [(finding, value) for finding in ([name] if name else table.findings)]
+    return pairs
+
+
+def ask_details(config: ReportConfig, table: ScoreTable) -> tuple[AskedDetails, list[str]]:
+    """What the report is to hold beside its usual figures, and notes on columns left out."""
+    from medres.data.score_table import select_groups
+    from medres.metrics.finding_details import AskedDetails
+    from medres.metrics.operating_point import Threshold
+    from medres.metrics.subgroups import age_bands
+    from medres.metrics.three_way import Band
+
+    columns, notes = select_groups(table, config.subgroup or None)
+    groups: dict[str, Sequence[object]] = dict(columns)
+    if "age" in groups:
+        groups["age"] = age_bands(groups["age"])
+    band = None
+    if config.band:
+        band = Band(*(Threshold(value, "given by hand", 0) for value in config.band))
+    return AskedDetails(
+        prevalence=config.prevalence,
+        specificities=config.at_specificity,
+        sensitivities=config.at_sensitivity,
+        bands=dict.fromkeys(table.findings, band) if band else {},
+        subgroups=groups,
+        intersections=tuple(tuple(text.split(",")) for text in config.intersect),
+        minimum=config.minimum,
+    ), notes
+
+
+def _describe(config: ReportConfig, table: ScoreTable) -> dict[str, Any]:
+    from medres.files import file_digest
+    from medres.provenance import collect_provenance
+
+    inputs = {"scores": config.scores, "validation": config.validation, "compare": config.compare}
+    digests = {f"{name}_sha256": file_digest(path) for name, path in inputs.items() if path}
+    return {
+        "dataset": {
+            "scores": config.scores.name,
+            "rows": len(table.y_true),
+            "patient_ids_given": table.patient_ids is not None,
+        },
+        "provenance": {
+            **collect_provenance(device=config.device, seed=config.seed),
+            **digests,
+            "resamples": config.resamples,
+        },
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from a command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    several: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("scores", type=Path, metavar="SCORES", help="CSV or Parquet")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--kind", choices=["auto", "multiclass"], default="auto")
+    parser.add_argument("--threshold", **several, metavar="[FINDING=]VALUE", help="given by hand")
+    parser.add_argument("--validation", type=Path, help="table to choose thresholds on")
+    add_rule_options(parser)
+    parser.add_argument("--compare", type=Path, metavar="OTHER", help="another model, same rows")
+    parser.add_argument("--prevalence", type=float, help="of the target population")
+    parser.add_argument("--at-specificity", **several, type=float, metavar="RATE")
+    parser.add_argument("--at-sensitivity", **several, type=float, metavar="RATE")
+    parser.add_argument("--band", nargs=2, type=float, metavar=("LOW", "HIGH"), help="undecided")
+    parser.add_argument("--subgroup", **several, metavar="COLUMN", help="instead of all columns")
+    parser.add_argument("--intersect", **several, metavar="COLUMN,COLUMN", help="cross columns")
+    parser.add_argument("--minimum", type=int, default=10, help="rows for a subgroup's figure")
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    options = vars(parser.parse_args(argv))
+    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    return exit_status(PROGRAM, lambda: run(ReportConfig(**lists)))
+
+
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how a threshold is chosen."""
+    rules = ["youden", "sensitivity_at_least", "specificity_at_least", "cost"]
+    parser.add_argument("--rule", choices=rules, default="youden", help="of the threshold")
+    parser.add_argument("--target", type=float, default=0.9, help="rate that the rule asks for")
+    parser.add_argument(
+        "--target-by",
+        choices=["lower_bound", "observed"],
+        default="lower_bound",
+        help="whether the rate's lower 95 %% bound is to reach the target",
+    )
+    parser.add_argument("--miss-cost", type=float, default=10.0, help="in false alarms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from pipelines.report import main
+
+
+def write_scores(path: Path, seed: int = 0, n: int = 240, findings: tuple[str, ...] = ()) -> Path:
+    generator = np.random.default_rng(seed)
+    names = findings or ("y",)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        labels = [*findings] or ["y_true"]
+        scores = [f"{name}_score" for name in names]
+        table.writerow([*labels, *scores, "patient_id", "sex", "age"])
+        for k in range(n):
+            y = generator.integers(0, 2, len(names))
+            p = 1 / (1 + np.exp(-(2 * y - 1 + generator.normal(size=len(names)))))
+            table.writerow([*y, *p.round(4), f"P{k}", "FM"[k % 2], 20 + k % 70])
+    return path
+
+
+def evaluation(folder: Path) -> dict:
+    assert (folder / "evaluation.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def test_scores_become_a_report_with_subgroups(tmp_path: Path, capsys):
+    scores = write_scores(tmp_path / "scores.csv")
+    out = tmp_path / "report"
+    options = ["--threshold", "0.5", "--prevalence", "0.1", "--at-specificity", "0.9"]
+    options += ["--band", "0.4", "0.6", "--intersect", "sex,age", "--resamples", "200"]
+    assert main([str(scores), "--out", str(out), *options]) == 0
+    content = evaluation(out)
+    finding = content["findings"]["finding"]
+    with scores.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    y, s = ([float(row[name]) for row in rows] for name in ("y_true", "y_score"))
+    assert finding["auroc"]["value"] == pytest.approx(sklearn.metrics.roc_auc_score(y, s))
+    assert finding["threshold"] == {"value": 0.5, "rule": "given by hand", "n": 0}
+    assert finding["at_prevalence"]["prevalence"] == 0.1
+    assert list(finding["sensitivity_at_specificity"]) == ["0.9"]
+    assert finding["three_way"]["counts"]["undecided_positive"] > 0
+    assert list(finding["subgroups"]) == ["sex", "age", "sex, age"]
+    assert set(finding["subgroups"]["age"]["groups"]) == {
+        "18 to 39", "40 to 59", "60 to 79", "80 and over",
+    }  # fmt: skip
+    assert content["dataset"] == {"scores": "scores.csv", "rows": 240, "patient_ids_given": True}
+    assert len(content["provenance"]["scores_sha256"]) == 64
+    page = (out / "evaluation.html").read_text(encoding="utf-8")
+    for words in ("By sex", "Net benefit", "At a prevalence of 10.0%", "Undecided between 0.4 and"):
+        assert words in page
+    assert "report  " in capsys.readouterr().out
+
+
+def test_threshold_comes_from_validation_alone(tmp_path: Path):
+    scores, validation = (
+        write_scores(tmp_path / f"{seed}.csv", seed, findings=("opacity", "effusion"))
+        for seed in (1, 2)
+    )
+    out = tmp_path / "report"
+    arguments = [str(scores), "--out", str(out), "--validation", str(validation)]
+    options = ["--rule", "sensitivity_at_least", "--target", "0.8", "--resamples", "100"]
+    assert main([*arguments, *options]) == 0
+    content = evaluation(out)
+    threshold = content["findings"]["opacity"]["threshold"]
+    assert threshold["rule"] == "sensitivity of at least 0.8 by its lower 95% bound on validation"
+    assert threshold["n"] == 240
+    assert content["micro"]["n"] == 480
+    assert len(content["provenance"]["validation_sha256"]) == 64
+
+
+def test_classes_that_exclude_one_another_have_a_confusion_matrix(tmp_path: Path):
+    path = tmp_path / "scores.csv"
+    generator = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["a", "b", "c", "a_score", "b_score", "c_score"])
+        for _ in range(90):
+            y = np.eye(3, dtype=int)[generator.integers(3)]
+            p = np.exp(y + generator.normal(size=3))
+            table.writerow([*y, *(p / p.sum()).round(6)])
+    out = tmp_path / "report"
+    assert main([str(path), "--out", str(out), "--kind", "multiclass", "--resamples", "100"]) == 0
+    assert evaluation(out)["multiclass"]["hand_till_auroc"]["value"] > 0.6
+    assert "Hand till AUROC" in (out / "evaluation.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threshold", "half"], "--threshold half: give a number, or FINDING=NUMBER"),
+        (["--threshold", "x=0.5"], "--threshold x=0.5: no finding 'x'; the findings are finding"),
+        (["--subgroup", "view"], "no subgroup column 'view'"),
+        (["--prevalence", "1.5", "--threshold", "0.5"], "prevalence 1.5; give"),
+        (["--band", "0.6", "0.4"], "a band from 0.6 to 0.4; give its lower end first"),
+    ],
+)
+def test_wrong_options_end_in_a_message(tmp_path: Path, capsys, options, message: str):
+    scores = write_scores(tmp_path / "scores.csv", n=40)
+    assert main([str(scores), "--out", str(tmp_path / "r"), "--resamples", "9", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_threshold_and_validation_together_are_refused(tmp_path: Path, capsys):
+    scores = write_scores(tmp_path / "scores.csv", n=40)
+    options = ["--threshold", "0.5", "--validation", str(scores)]
+    assert main([str(scores), "--out", str(tmp_path / "r"), *options]) == 2
+    assert "give --threshold or --validation, not both" in capsys.readouterr().err
+
+
+def test_bad_cells_end_in_a_message_with_row_and_column(tmp_path: Path, capsys):
+    path = tmp_path / "scores.csv"
+    path.write_text("y_true,y_score\n1,0.5\nmaybe,0.5\n", encoding="utf-8")
+    assert main([str(path), "--out", str(tmp_path / "r")]) == 2
+    assert "row 3, column y_true: found 'maybe'" in capsys.readouterr().err
