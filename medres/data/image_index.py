@@ -105,9 +105,9 @@ def list_images(
     if not source.exists():
         raise ManifestError(f"{source}: no such folder; give one with images, or an .npz file")
     folder = source if source.is_dir() else source.parent
-    passed_by = {path.resolve() for path in leave_out}
+    passed_by = {os.path.realpath(path) for path in leave_out}
     files = [source] if source.is_file() else [*_walk(source)]
-    files = [path for path in files if path.resolve() not in passed_by]
+    files = [path for path in files if os.path.realpath(path) not in passed_by]
     if not files:
         raise ManifestError(f"{source}: the folder is empty; give one with images")
     images: list[ImageFile] = []
@@ -142,7 +142,9 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _check_link(path: Path, folder: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    # realpath, as resolve raises at a link that leads back to itself.
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
         raise UnreadableImageError(
             RejectReason.NOT_FOUND, path, "is a link to a place outside the folder; copy the file"
         )

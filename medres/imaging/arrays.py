@@ -22,7 +22,7 @@ from medres.imaging.grayscale import (
     luma,
     render,
 )
-from medres.imaging.limits import LIMITS, check_file, check_pixels, open_bounded
+from medres.imaging.limits import LIMITS, check_count, check_file, check_pixels, open_bounded
 from medres.imaging.refusal import told_alone
 
 USUAL_NAME = re.compile(r"(train|val|test)_(images|labels)|arr_\d{1,9}")
@@ -85,6 +85,7 @@ def _record(
             "(N, H, W), (N, H, W, 3) or (H, W) numbers do",
         )
     count = array.shape[0] if array.ndim > 2 else 1
+    check_count(path, count)
     if not 0 <= frame < count:
         raise UnreadableImageError(
             RejectReason.FRAME_OUT_OF_RANGE,

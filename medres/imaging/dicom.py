@@ -49,6 +49,7 @@ from medres.imaging.limits import (
     LARGEST_DEFLATE_RATIO,
     LIMITS,
     LimitExceededError,
+    check_count,
     check_pixels,
     open_bounded,
 )
@@ -326,6 +327,7 @@ def _check_frames(header: Header, frames: int) -> None:
             f"{name_tag('NumberOfFrames')} says {frames}, but a file of {size} bytes has room for "
             f"{room} at most; fetch the file again",
         )
+    check_count(header.path, frames)
 
 
 def _check_size(header: Header) -> None:

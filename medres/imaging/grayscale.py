@@ -265,8 +265,11 @@ def luma(rgb: NDArray[Any]) -> Values:
     The weights are Pillow's 16-bit fractions and sum to exactly 1: three equal channels give that
     channel. The result is not rounded.
     """
-    red, green, blue = (rgb[..., channel].astype(np.float64) for channel in range(3))
-    return np.asarray((red * 19595 + green * 38470 + blue * 7471) / 65536)
+    gray = rgb[..., 0] * np.float64(19595)
+    gray += rgb[..., 1] * np.float64(38470)
+    gray += rgb[..., 2] * np.float64(7471)
+    gray /= 65536  # in place: colours take the most memory of all
+    return np.asarray(gray)
 
 
 def digest_pixels(image: GrayscaleImage) -> str:

@@ -3,7 +3,7 @@
 A file's own figures are claims: of its size, its frames, the length of its elements, what it
 inflates to. Each is compared with what is there, and with these limits, before memory or time is
 spent on it. What a reading may then cost is the file's size, or what a compressed file may inflate
-to, and some 16 bytes for each pixel of one frame.
+to, and up to 25 bytes for each pixel of one frame, 36 where it is coloured.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class Limits:
             four times as much: 256 frames of 1024 squared at 8 bits.
         volume_bytes: of a NIfTI volume or an array in an npz file: slices across the fastest axis
             take reading it whole. 512 x 512 x 1,000 float32 has 1 GiB.
+        frames: of a file, be they slices, pages or items of an array: what lists them holds one
+            record each. Whole-slide images have some 100,000, the largest MedMNIST 236,386.
+        pages: of a TIFF or an animated PNG, of which each may be the next directory of a chain.
         header_reads: of a DICOM file, two or three an element. 3,000 frames of an enhanced object
             have some 180,000 elements; each costs memory many times its 8 bytes, and 10 us.
         rle_segment_bytes: that an RLE segment may decode to where the frame needs fewer. It makes
@@ -44,6 +47,8 @@ class Limits:
     frame_pixels: int = 2**28
     inflated_bytes: int = 2**28
     volume_bytes: int = 2**31
+    frames: int = 2**20
+    pages: int = 2**14
     header_reads: int = 2**19
     rle_segment_bytes: int = 2**27
     reader_bytes: int = 3 * 2**31
@@ -135,6 +140,18 @@ def check_pixels(path: object, rows: int, columns: int) -> None:
             RejectReason.TOO_LARGE,
             path,
             f"{rows} x {columns} pixels a frame; {LIMITS.frame_pixels} are read at most",
+        )
+
+
+def check_count(path: object, frames: int) -> None:
+    """Refuse more frames than are listed.
+
+    Raises:
+        UnreadableImageError: too_large.
+    """
+    if frames > LIMITS.frames:
+        raise UnreadableImageError(
+            RejectReason.TOO_LARGE, path, f"{frames} frames; {LIMITS.frames} are read at most"
         )
 
 

@@ -36,7 +36,13 @@ from medres.imaging.grayscale import (
     modality_range,
     render,
 )
-from medres.imaging.limits import LARGEST_DEFLATE_RATIO, LIMITS, check_pixels, open_bounded
+from medres.imaging.limits import (
+    LARGEST_DEFLATE_RATIO,
+    LIMITS,
+    check_count,
+    check_pixels,
+    open_bounded,
+)
 from medres.imaging.plane import slice_affine
 from medres.imaging.refusal import silent_log, told_alone
 
@@ -279,6 +285,7 @@ def _record(
         )
     slices, rows, columns = (_sizes(volume)[axis] for axis in lie.axes)
     check_pixels(path, rows, columns)
+    check_count(path, slices)
     if not 0 <= frame < slices:
         raise UnreadableImageError(
             RejectReason.FRAME_OUT_OF_RANGE,
