@@ -23,6 +23,7 @@ VERBS = {
     ),
     "report": ("report", "judge scores of any program, from a table"),
     "evaluate": ("evaluate", "judge a model on labelled images"),
+    "recalibrate": ("recalibrate", "fit a model's probabilities and thresholds to a new site"),
     "score": ("score", "score images that have no labels"),
     "show": ("show", "look at one image as medres sees it"),
     "index": ("index", "list the images of a folder, and why others are none"),

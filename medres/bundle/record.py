@@ -33,6 +33,29 @@ class NetworkRecord:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """What was in force before a recalibration, so that it can be compared and put back.
+
+    Attributes:
+        thresholds: of each finding.
+        calibration: of the probabilities.
+        replaced_by: when, by which scores, and what changed, as plain JSON values.
+    """
+
+    thresholds: Mapping[str, Threshold]
+    calibration: Calibration
+    replaced_by: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
+            "calibration": self.calibration.as_json(),
+            "replaced_by": dict(self.replaced_by),
+        }
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """Everything about a trained model but its weights.
 
@@ -45,6 +68,7 @@ class ModelRecord:
         thresholds: of each finding, locked at training.
         calibration: of the probabilities, which the thresholds are for.
         members: of an ensemble; `network` is the first of them. Empty for a single network.
+        replaced: thresholds and calibrations that were in force before, oldest first.
         weights_sha256: of `models/model.pt`.
         training: how it was trained, for people.
         provenance: versions, machine, seed.
@@ -60,6 +84,7 @@ class ModelRecord:
     provenance: Mapping[str, Any]
     calibration: Calibration = NOT_CALIBRATED
     members: tuple[NetworkRecord, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
 
     @property
     def target(self) -> dict[str, Any]:
@@ -97,6 +122,7 @@ class ModelRecord:
             "unit": self.unit,
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
             "calibration": self.calibration.as_json(),
+            **({"replaced": [old.as_json() for old in self.replaced]} if self.replaced else {}),
             "weights_sha256": self.weights_sha256,
             "training": dict(self.training),
             "provenance": dict(self.provenance),
@@ -122,11 +148,16 @@ class ModelRecord:
                 labels=LabelSchema.from_json(values["labels"]),
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 unit=values["unit"],
-                thresholds={
-                    name: Threshold(float(t["value"]), t["rule"], int(t["n"]))
-                    for name, t in values["thresholds"].items()
-                },
+                thresholds=_thresholds(values["thresholds"]),
                 calibration=_calibration(values.get("calibration")),
+                replaced=tuple(
+                    Replaced(
+                        _thresholds(old["thresholds"]),
+                        _calibration(old["calibration"]),
+                        old["replaced_by"],
+                    )
+                    for old in values.get("replaced", ())
+                ),
                 weights_sha256=values["weights_sha256"],
                 training=values["training"],
                 provenance=values["provenance"],
@@ -135,6 +166,12 @@ class ModelRecord:
             raise BundleError(
                 f"the model's record is incomplete ({error}); restore it or train again"
             ) from error
+
+
+def _thresholds(values: Mapping[str, Any]) -> dict[str, Threshold]:
+    return {
+        name: Threshold(float(t["value"]), t["rule"], int(t["n"])) for name, t in values.items()
+    }
 
 
 def _calibration(values: Mapping[str, Any] | None) -> Calibration:

@@ -15,8 +15,8 @@ from medres.data.table import Table, format_rows, read_table, row_number
 from medres.errors import ManifestError
 
 SUFFIX = "_score"
-PATIENT = "patient_id"
-ADDRESSES = (PATIENT, "image", "frame", "study_instance_uid", "series_instance_uid", "split")
+PATIENT, STUDY = "patient_id", "study_instance_uid"
+ADDRESSES = (PATIENT, STUDY, "image", "frame", "series_instance_uid", "split")
 MOST_GROUPS = 20
 """Values beyond which a column is an identifier or a measurement rather than a set of groups."""
 
@@ -31,6 +31,7 @@ class ScoreTable:
         y_true: N rows of F labels: 0, 1, or NaN = missing.
         y_score: N rows of F scores; NaN only where the label is missing too.
         patient_ids: N, or None where the table has no such column.
+        study_ids: N, or None where it has no column study_instance_uid.
         groups: N values by column, "" = not stated; whatever is neither label, score nor address.
         notes: what was left out, as sentences.
     """
@@ -40,6 +41,7 @@ class ScoreTable:
     y_true: tuple[tuple[float, ...], ...]
     y_score: tuple[tuple[float, ...], ...]
     patient_ids: tuple[str, ...] | None
+    study_ids: tuple[str, ...] | None
     groups: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
@@ -96,6 +98,7 @@ def read_scores(path: str | Path, findings: Sequence[str] = ()) -> ScoreTable:
         tuple(labels),
         tuple(scores),
         _patients(table, kept),
+        tuple(table.rows[k][STUDY] for k in kept) if STUDY in table.columns else None,
         {name: tuple(table.rows[k][name] for k in kept) for name in others},
         tuple(notes),
     )

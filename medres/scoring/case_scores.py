@@ -105,9 +105,14 @@ class CaseScores:
     counts: Mapping[str, int | None]
 
     def choose_thresholds(
-        self, findings: Sequence[str], asked: EvaluationConfig
+        self, findings: Sequence[str], asked: EvaluationConfig, *, split: str = "validation"
     ) -> tuple[dict[str, Threshold], list[str]]:
         """A threshold a finding, chosen on these cases by the rule that is asked for.
+
+        Args:
+            findings: names of the columns.
+            asked: the rule and its figures.
+            split: what these cases are, for the thresholds' record.
 
         Returns:
             The thresholds, and a sentence for each finding that gets none.
@@ -129,6 +134,7 @@ class CaseScores:
                     target_by=asked.target_by,
                     miss_cost=asked.miss_cost if of_cost else None,
                     prevalence=asked.prevalence if of_cost else None,
+                    split=split,
                 )
             except UndefinedMetricError as error:
                 without.append(f"{name}: no threshold was locked: {error}.")

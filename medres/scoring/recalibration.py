@@ -1,0 +1,155 @@
+"""A model at a new site: another temperature and other thresholds, from labelled local scores.
+
+The network and its preprocessing stay as they are; so does every ranking, and with it the AUROC.
+Scores of 0 and 1 are taken 2^-24 inside, since they have no finite logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medres.bundle.record import ModelRecord, Replaced
+from medres.config import EvaluationConfig
+from medres.data.score_table import ScoreTable
+from medres.errors import ManifestError
+from medres.metrics.aggregation import combine_scores
+from medres.metrics.calibration_line import NEAREST, logits_of
+from medres.metrics.operating_point import Threshold, confusion
+from medres.scoring.case_scores import CaseScores
+from medres.training.calibrate import Calibration, fit_calibration
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """The model's new record and what is different about it.
+
+    Attributes:
+        record: with the new temperature and thresholds; the old ones are in `record.replaced`.
+        changes: before and after, as plain JSON values: temperature, calibration figures, and for
+            each finding the threshold with its counts on the local cases.
+        notes: what did not change, and why, as sentences.
+    """
+
+    record: ModelRecord
+    changes: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def recalibrate(
+    record: ModelRecord, local: ScoreTable, asked: EvaluationConfig, scores_sha256: str
+) -> Recalibrated:
+    """Fit a temperature and choose thresholds on local scores.
+
+    What cannot be fitted (too few cases of a class, say) stays as it was, and a note says so.
+
+    Args:
+        record: of the model that gave the scores.
+        local: probabilities with labels, of images or cases, as `medres evaluate` writes them.
+        asked: the rule of the thresholds.
+        scores_sha256: digest of the table, for the record.
+
+    Raises:
+        ManifestError: a score outside [0, 1].
+    """
+    label = torch.tensor(local.y_true, dtype=torch.float64)
+    score = torch.tensor(local.y_score, dtype=torch.float64)
+    if bool(((score < 0) | (score > 1)).any()):
+        raise ManifestError(
+            f"{local.path}: scores outside [0, 1] are no probabilities; give those of the model"
+        )
+    notes = list(local.notes)
+    logits = _own_logits(record, score.nan_to_num(nan=0.5))
+    known = ~label.isnan()
+    calibration = fit_calibration(record.kind, label, logits)
+    if calibration.temperature is None:
+        notes.append(f"The temperature stays as it was: {calibration.reason}.")
+        calibration = record.calibration
+    probabilities = calibration.apply(record.kind, logits).masked_fill(~known, torch.nan)
+    before, after = (_cases(record, local, values) for values in (score, probabilities))
+    thresholds, without = after.choose_thresholds(record.findings, asked, split="local scores")
+    notes += [f"{sentence[:-1]}; the old one stays." for sentence in without]
+    kept = {name: t for name, t in record.thresholds.items() if name not in thresholds}
+    changes = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scores_sha256": scores_sha256,
+        "cases": len(after.patient_ids),
+        "temperature": {"before": _value(record.calibration), "after": _value(calibration)},
+        "calibration": _figures(record, label, logits, calibration),
+        "findings": _findings(record, before, after, {**kept, **thresholds}),
+    }
+    old = Replaced(record.thresholds, record.calibration, changes)
+    new = replace(
+        record,
+        thresholds={**kept, **thresholds},
+        calibration=calibration,
+        replaced=(*record.replaced, old),
+    )
+    return Recalibrated(new, changes, tuple(notes))
+
+
+def _own_logits(record: ModelRecord, score: Tensor) -> Tensor:
+    """Logits before the model's temperature; for softmax up to a constant, which changes nothing.
+
+    An ensemble's members keep their own temperatures inside, and its logits are those of its
+    probabilities.
+    """
+    scaled = score.clamp(min=NEAREST).log() if record.kind == "multiclass" else logits_of(score)
+    return scaled * _value(record.calibration)
+
+
+def _value(calibration: Calibration) -> float:
+    return 1.0 if calibration.temperature is None else calibration.temperature.values[0]
+
+
+def _figures(
+    record: ModelRecord, label: Tensor, logits: Tensor, calibration: Calibration
+) -> dict[str, Any]:
+    """Log-likelihood, Brier score and calibration error of the images, before and after."""
+    scaled = [logits / _value(c) for c in (record.calibration, calibration)]
+    before, after = (
+        fit_calibration(record.kind, label, z).validation["untempered"] for z in scaled
+    )
+    return {"before": dict(before), "after": dict(after)}
+
+
+def _cases(record: ModelRecord, local: ScoreTable, score: Tensor) -> CaseScores:
+    """Local rows combined to what one case is for this model."""
+    label = torch.tensor(local.y_true, dtype=torch.float64)
+    if local.patient_ids is None or record.unit == "image":
+        rows = local.patient_ids or tuple(str(k) for k in range(len(label)))
+        return CaseScores("image", rows, label, score, {})
+    combined = combine_scores(
+        label,
+        score.nan_to_num(nan=0.5),
+        patient_ids=local.patient_ids,
+        study_ids=local.study_ids,
+        unit=record.unit,
+    )
+    return CaseScores(record.unit, combined.patient_ids, combined.y_true, combined.y_score, {})
+
+
+def _findings(
+    record: ModelRecord, before: CaseScores, after: CaseScores, thresholds: Mapping[str, Threshold]
+) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for f, name in enumerate(record.findings):
+        old, new = record.thresholds.get(name), thresholds.get(name)
+        table[name] = {"before": _at(before, f, old), "after": _at(after, f, new)}
+    return table
+
+
+def _at(cases: CaseScores, finding: int, threshold: Threshold | None) -> dict[str, Any] | None:
+    if threshold is None:
+        return None
+    label, score = cases.y_true[:, finding], cases.y_score[:, finding]
+    known = ~label.isnan()
+    if not bool(known.any()):
+        return {"threshold": threshold.as_json(), "confusion": None}
+    counts = confusion(label[known], score[known], threshold.value)
+    return {"threshold": threshold.as_json(), "confusion": counts.as_json()}

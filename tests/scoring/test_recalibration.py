@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_records import record_of
+
+from medres.bundle.record import ModelRecord
+from medres.config import EvaluationConfig
+from medres.data.score_table import ScoreTable
+from medres.errors import ManifestError
+from medres.metrics.operating_point import Threshold
+from medres.metrics.recalibration import Temperature
+from medres.scoring.recalibration import recalibrate
+from medres.training.calibrate import NOT_CALIBRATED, Calibration
+
+OLD = Threshold(0.5, "Youden index on validation", 40)
+
+
+def record(temperature: float | None = None) -> ModelRecord:
+    plain = replace(record_of("0" * 64), thresholds={"opacity": OLD}, calibration=NOT_CALIBRATED)
+    if temperature is None:
+        return plain
+    fitted = Temperature((temperature,), "sigmoid", 40)
+    return replace(plain, calibration=Calibration(fitted, "", {}))
+
+
+def local(scale: float, n: int = 2000, seed: int = 0) -> ScoreTable:
+    """Scores σ(scale · z) of labels drawn from σ(z)."""
+    generator = np.random.default_rng(seed)
+    z = 2 * generator.normal(size=n) - 1
+    y = generator.random(n) < 1 / (1 + np.exp(-z))
+    p = 1 / (1 + np.exp(-scale * z))
+    return ScoreTable(
+        Path("local.csv"), ("opacity",), tuple((float(v),) for v in y),
+        tuple((float(v),) for v in p), tuple(f"P{k}" for k in range(n)), None, {}, (),
+    )  # fmt: skip
+
+
+def test_record_of_a_model_knows_its_finding():
+    assert record().findings == ("opacity",)
+
+
+@pytest.mark.parametrize("old", [None, 0.5, 4.0])
+def test_new_temperature_makes_up_for_the_sites_scale_whatever_the_old_one(old: float | None):
+    result = recalibrate(record(old), local(3.0), EvaluationConfig(), "ab")
+    before = old or 1.0
+    assert result.changes["temperature"]["before"] == before
+    assert result.record.calibration.temperature.values[0] == pytest.approx(3 * before, rel=0.1)
+    figures = result.changes["calibration"]
+    for name in ("negative_log_likelihood", "brier_score", "expected_calibration_error"):
+        assert figures["after"][name] < figures["before"][name]
+
+
+def test_old_temperature_and_thresholds_are_kept_beside_the_new():
+    first = recalibrate(record(2.0), local(3.0), EvaluationConfig(), "ab").record
+    second = recalibrate(first, local(1.0, seed=1), EvaluationConfig(), "cd").record
+    assert [old.thresholds["opacity"] for old in second.replaced] == [
+        OLD, first.thresholds["opacity"],
+    ]  # fmt: skip
+    assert second.replaced[0].calibration.temperature.values == (2.0,)
+    assert second.replaced[1].replaced_by["scores_sha256"] == "cd"
+    assert first.thresholds["opacity"].rule == "Youden index on local scores"
+    again = ModelRecord.from_json(json.loads(json.dumps(second.as_json())))
+    assert again == second
+    assert "replaced" not in record().as_json()
+
+
+def test_changes_count_the_same_cases_before_and_after():
+    result = recalibrate(record(), local(3.0), EvaluationConfig(), "ab")
+    sides = result.changes["findings"]["opacity"]
+    for side in sides.values():
+        assert sum(side["confusion"].values()) == 2000
+    assert sides["before"]["threshold"] == OLD.as_json()
+    assert result.changes["cases"] == 2000
+
+
+def test_images_combine_to_the_models_cases():
+    table = local(1.0, n=400)
+    twice = replace(table, patient_ids=tuple(f"P{k // 2}" for k in range(400)))
+    assert record().unit == "patient"
+    assert recalibrate(record(), twice, EvaluationConfig(), "ab").changes["cases"] == 200
+
+
+def test_what_cannot_be_fitted_stays_and_is_said():
+    few = local(1.0, n=12)
+    rule = EvaluationConfig(threshold_rule="sensitivity_at_least")
+    result = recalibrate(record(2.0), few, rule, "ab")
+    assert result.record.calibration == record(2.0).calibration
+    assert result.record.thresholds == {"opacity": OLD}
+    assert result.notes[0].startswith("The temperature stays as it was: a temperature is undefined")
+    assert result.notes[1].startswith("opacity: no threshold was locked")
+    assert result.notes[1].endswith("; the old one stays.")
+
+
+def test_missing_labels_take_no_part():
+    table = local(1.0, n=300)
+    y = tuple((float("nan"),) if k < 100 else row for k, row in enumerate(table.y_true))
+    p = tuple((float("nan"),) if k < 100 else row for k, row in enumerate(table.y_score))
+    result = recalibrate(record(), replace(table, y_true=y, y_score=p), EvaluationConfig(), "ab")
+    assert result.record.calibration.temperature.n == 200
+    assert result.record.thresholds["opacity"].n == 200
+
+
+def test_scores_that_are_no_probabilities_are_refused():
+    table = local(1.0, n=20)
+    logits = replace(table, y_score=tuple((5.0,) for _ in range(20)))
+    with pytest.raises(ManifestError, match=r"local.csv: scores outside \[0, 1\] are no prob"):
+        recalibrate(record(), logits, EvaluationConfig(), "ab")
+
+
+def test_softmax_scores_get_one_temperature():
+    generator = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(1500, 3, generator=generator, dtype=torch.float64)
+    named = torch.multinomial(z.softmax(1), 1, generator=generator)[:, 0]
+    y = torch.nn.functional.one_hot(named, 3).double()
+    plain = record()
+    labels = replace(plain.labels, kind="multiclass", findings=("a", "b", "c"), columns=("label",))
+    model = replace(plain, labels=labels, thresholds={})
+    table = ScoreTable(
+        Path("local.csv"), ("a", "b", "c"), tuple(map(tuple, y.tolist())),
+        tuple(map(tuple, (2 * z).softmax(1).tolist())), None, None, {}, (),
+    )  # fmt: skip
+    result = recalibrate(model, table, EvaluationConfig(), "ab")
+    assert result.record.calibration.temperature.values[0] == pytest.approx(2.0, rel=0.1)
+    assert result.record.calibration.temperature.activation == "softmax"
