@@ -2,11 +2,14 @@ r"""Train in folds by patient: every image is a test image once, and the folds b
 
     medres cross-validate --folds 5 --data.manifest manifest.csv --out runs/folds
     medres cross-validate --folds 5 --config pipelines/configs/busi.yaml --data.manifest busi.csv
+    medres cross-validate --only 1 2 --data.manifest manifest.csv --out runs/folds    # a part
     medres evaluate runs/folds/model other_hospital.csv --out runs/folds/other_hospital
 
 Every other option is one of `medres train`. In fold k the patients of fold k are tested on, those
 of the next one validated on, and all others trained on; a split in the manifest is not looked at.
 Without patient ids each image counts as a patient. Patients who share a picture stay together.
+With --only the folds that it names are trained, so that several machines can share them; without it
+those that are there are taken, the others trained, and all judged together.
 
 Leaves in the folder: `fold-1/` and so on, each a run folder that resumes; `predictions.csv`, each
 image scored by the model that has not seen it; `report/` on all of them, with intervals; `folds.md`
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medres.config import RunConfig, parse_config
+from medres.errors import ConfigError
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
@@ -33,24 +37,32 @@ if TYPE_CHECKING:
 PROGRAM = "medres cross-validate"
 
 
-def run(config: RunConfig, folds: int) -> Path:
-    """Train and judge every fold, then all together; returns the path of the HTML report."""
+def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
+    """Train and judge every fold, then all together; returns the path of the HTML report.
+
+    Raises:
+        ConfigError: `only` names none of the folds.
+    """
     from medres.data.folds import assign_folds, split_by_fold
     from medres.training.training_data import check_and_fit, survey_run_images
     from pipelines import xray_train
     from pipelines.progress import follow
 
+    if not set(only) <= set(range(1, folds + 1)):
+        raise ConfigError(f"--only: {list(only)} is not accepted; give folds from 1 to {folds}")
     manifest, survey = survey_run_images(config, follow=follow)
     fold_of_row = assign_folds(manifest, survey.digests, folds=folds, seed=config.data.split_seed)
     for note in describe_folds(manifest, survey.digests):
         print(f"note: {note}", file=sys.stderr)
     judged = []
-    for fold in range(folds):
+    for fold in [number - 1 for number in only] or range(folds):
         print(f"fold {fold + 1} of {folds}", file=sys.stderr, flush=True)
         own = replace(config, out=config.out / f"fold-{fold + 1}")
         split = split_by_fold(manifest, fold_of_row, fold)
         data = check_and_fit(own, split, survey, follow=follow)
         judged.append(xray_train.judge(own, data, xray_train.train_on(own, data)))
+    if only:
+        return judged[-1].page
     return pool(config, manifest, judged, describe_folds(manifest, survey.digests))
 
 
@@ -142,10 +154,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folds", type=int, default=5, help="3 or more")
+    parser.add_argument(
+        "--only", type=int, nargs="+", default=(), metavar="K", help="train these alone, from 1"
+    )
     options, train = parser.parse_known_args(argv)
 
     def cross_validate() -> None:
-        run(parse_config(train, prog=PROGRAM), options.folds)
+        run(parse_config(train, prog=PROGRAM), options.folds, options.only)
 
     return exit_status(PROGRAM, cross_validate)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +39,12 @@ class ResNetEnsemble(nn.Module):
         using deep ensembles, NeurIPS 2017, section 2.4.
     """
 
-    low: Tensor
-    high: Tensor
-    scale: Tensor
-    shift: Tensor
-    temperature: Tensor
+    if TYPE_CHECKING:  # TorchScript, by which MONAI exports, cannot read these annotations
+        low: Tensor
+        high: Tensor
+        scale: Tensor
+        shift: Tensor
+        temperature: Tensor
 
     def __init__(
         self,

@@ -82,3 +82,11 @@ def test_members_that_do_not_fit_are_refused():
         ResNetEnsemble([])
     with pytest.raises(ConfigError, match=r"member 1: clips to \[-1, 5\], outside the ensemble's"):
         build(1).set_inputs((0, 9, 1, 2), [(-1, 5, 1, 2)])
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_torchscript_by_which_monai_exports_gives_the_same(kind):
+    ensemble, image = build(kind=kind), torch.randn(2, 1, 64, 64)
+    assert torch.equal(torch.jit.script(ensemble)(image), ensemble(image))

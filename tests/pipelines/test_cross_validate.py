@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,10 +98,26 @@ def test_thresholds_of_the_ensemble_say_where_they_come_from(folds: Path) -> Non
     assert network["network_def"]["_target_"] == "medres.models.ensemble.ResNetEnsemble"
 
 
+def test_folds_can_be_trained_apart_and_go_on_where_they_were(folds: Path, pictures: Path) -> None:
+    checkpoints = [folds / f"fold-{fold}" / "checkpoints" / "best.pt" for fold in (1, 2)]
+    written = [path.stat().st_mtime_ns for path in checkpoints]
+    before = rows(folds / "predictions.csv")
+    shutil.rmtree(folds / "fold-3")  # as if it had been killed there
+    (folds / "predictions.csv").unlink()
+    argv = ["--folds", "3", "--data.manifest", str(pictures), "--out", str(folds), *QUICK]
+    assert main(["cross-validate", "--only", "3", *argv]) == 0
+    assert (folds / "fold-3" / "model").is_dir()
+    assert not (folds / "predictions.csv").exists()
+    assert main(["cross-validate", *argv]) == 0
+    assert [path.stat().st_mtime_ns for path in checkpoints] == written
+    assert rows(folds / "predictions.csv") == before
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--folds", "2"], "folds: 2 is not accepted; give 3 or more"),
+        (["--folds", "3", "--only", "4"], "--only: [4] is not accepted; give folds from 1 to 3"),
         (["--folds", "40"], "and each of 40 folds needs one at least; give fewer folds"),
         (["--training.epoch", "2"], "did you mean 'training.epochs'"),
     ],
