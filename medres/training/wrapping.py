@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
+import torch
 from ignite.engine import Engine, Events
-from torch import compile as torch_compile
-from torch import compiler, device, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from medres.errors import ConfigError
@@ -18,14 +18,14 @@ BACKEND = "inductor"
 """Of `torch.compile`: PyTorch's own, which needs a C++ compiler on a CPU."""
 
 
-def check_compiler(where: device) -> None:
+def check_compiler(device: torch.device) -> None:
     """Refuse to compile for a CPU without a C++ compiler, before the training begins.
 
     Raises:
         ConfigError: none was found.
     """
     names = (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")
-    if where.type == "cpu" and not any(map(shutil.which, names)):
+    if device.type == "cpu" and not any(map(shutil.which, names)):
         raise ConfigError(
             "training.compile: torch.compile needs a C++ compiler for a CPU, and there is no g++, "
             "clang++ or cl; install one, name it in CXX, or leave training.compile off"
@@ -77,15 +77,13 @@ class PhaseWrapping:
 
     def _wrap(self) -> nn.Module:
         network: nn.Module = self.network
+        if self.compiled:
+            torch.compiler.reset()
         if world_size() > 1:
-            place = next(network.parameters()).device
-            on_cuda = place.type == "cuda"
-            self.synchronised = DistributedDataParallel(
-                network, device_ids=[place.index] if on_cuda else None
-            )
+            device = next(network.parameters()).device
+            own_gpu = [device.index] if device.type == "cuda" else None
+            self.synchronised = DistributedDataParallel(network, device_ids=own_gpu)
             network = self.synchronised
         if self.compiled:
-            compiler.reset()
-            compiled: nn.Module = torch_compile(network, backend=BACKEND)  # type: ignore[assignment]
-            network = compiled
+            network = torch.compile(network, backend=BACKEND)  # type: ignore[assignment]
         return network

@@ -17,7 +17,7 @@ from pipelines.__main__ import main
 
 pytestmark = pytest.mark.slow
 
-DEADLINE_SECONDS = 240
+DEADLINE_SECONDS = 900
 
 
 def arguments(manifest: Path, out: Path) -> list[str]:

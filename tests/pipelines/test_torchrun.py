@@ -20,7 +20,7 @@ def torchrun(*argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
 

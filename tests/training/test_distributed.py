@@ -42,7 +42,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
         for rank in ("0", "1")
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors.decode()[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
@@ -141,7 +141,7 @@ def test_error_in_one_process_ends_all(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert ended.returncode != 0
