@@ -23,4 +23,5 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `aggregation`: images to studies to patients
 - `finding_evaluation`, `finding_details`, `macro`, `micro`, `multiclass`: parts of a report
 - `evaluation`: all of it in one call, per finding, macro and micro
+- `monai`: the same inside MONAI's and Ignite's evaluators
 """
