@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medres.config import RunConfig, parse_config
 from medres.errors import ConfigError
@@ -32,7 +32,6 @@ from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
     from medres.data.manifest import Manifest
-    from pipelines.run_folder import Judged
 
 PROGRAM = "medres cross-validate"
 
@@ -46,13 +45,18 @@ def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
     from medres.data.folds import assign_folds, split_by_fold
     from medres.training.training_data import check_and_fit, survey_run_images
     from pipelines import xray_train
+    from pipelines.fold_folder import judge_folds
     from pipelines.progress import follow
+    from pipelines.sample import make_sample_manifest
 
     if not set(only) <= set(range(1, folds + 1)):
         raise ConfigError(f"--only: {list(only)} is not accepted; give folds from 1 to {folds}")
+    if config.data.manifest is not None:
+        make_sample_manifest(config.data.manifest)
     manifest, survey = survey_run_images(config, follow=follow)
     fold_of_row = assign_folds(manifest, survey.digests, folds=folds, seed=config.data.split_seed)
-    for note in describe_folds(manifest, survey.digests):
+    notes = describe_folds(manifest, survey.digests)
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
     judged = []
     for fold in [number - 1 for number in only] or range(folds):
@@ -63,7 +67,7 @@ def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
         judged.append(xray_train.judge(own, data, xray_train.train_on(own, data)))
     if only:
         return judged[-1].page
-    return pool(config, manifest, judged, describe_folds(manifest, survey.digests))
+    return judge_folds(config, manifest, judged, notes)
 
 
 def describe_folds(manifest: Manifest, pictures: dict[tuple[str, int], str]) -> list[str]:
@@ -76,76 +80,6 @@ def describe_folds(manifest: Manifest, pictures: dict[tuple[str, int], str]) -> 
     if links := count_links(manifest, pictures):
         notes.append(f"{links} pictures are shared by several patients, who stand in one fold.")
     return notes
-
-
-def pool(config: RunConfig, manifest: Manifest, judged: Sequence[Judged], notes: list[str]) -> Path:
-    """Judge the predictions out of fold, and write the ensemble; returns the HTML report's path."""
-    from medres.bundle.directory import load_model
-    from medres.bundle.ensemble import write_ensemble
-    from medres.provenance import collect_provenance
-    from medres.reports.evidence import write_evidence
-    from medres.reports.summary import format_summary
-    from medres.reports.sweep import format_sweep
-    from medres.scoring.folds import Fold, choose_ensemble_thresholds, evaluate_folds, pool_images
-    from medres.training.precision import describe_device, resolve_device
-
-    findings, unit = manifest.schema.findings, config.evaluation.unit
-    images = pool_images([j.test for j in judged], [(r.image, r.frame) for r in manifest.rows])
-    images.write_csv(config.out / "predictions.csv")
-    folds = [Fold(j.test.combine(unit), j.record.thresholds) for j in judged]
-    figures = evaluate_folds(folds, findings, kind=manifest.schema.kind, seed=config.seed)
-    thresholds, without = choose_ensemble_thresholds(folds, findings, config.evaluation)
-    models = [load_model(config.out / f"fold-{k + 1}" / "model") for k in range(len(judged))]
-    provenance = collect_provenance(
-        device=describe_device(resolve_device(config.device)), seed=config.seed
-    )
-    training = {**describe_training(manifest, judged), "notes": [*notes, *without]}
-    record = write_ensemble(config.out / "model", models, thresholds, training, provenance)
-    runs = write_fold_figures(config.out, judged)
-    evaluation = {
-        **figures,
-        "dataset": {
-            "manifest": None if config.data.manifest is None else config.data.manifest.name,
-            "split": f"{len(judged)} folds by patient, predictions out of fold",
-            "kind": manifest.schema.kind,
-            "patient_ids_given": manifest.patient_ids_given,
-        },
-        "folds": {
-            f"fold {run.number}": {f"{f.finding} {f.figure}": f.value for f in run.figures}
-            for run in runs
-        },
-        "model": {**record.network.as_arguments(), "weights_sha256": record.weights_sha256},
-        "notes": [*notes, *figures["notes"]],
-        "provenance": provenance,
-    }
-    page = write_evidence(evaluation, config.out / "report")
-    print(f"\n{format_sweep(runs, counted='folds')}\n{format_summary(evaluation)}")
-    print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
-    return page
-
-
-def describe_training(manifest: Manifest, judged: Sequence[Judged]) -> dict[str, Any]:
-    """How the ensemble was trained, for its record."""
-    from medres.training.training_data import count_cases
-
-    first = judged[0].record.training
-    kept = ("weights", "initial_weights", "preset", "batch_norm", "batch_size", "precision")
-    return {
-        **{key: first.get(key) for key in kept},
-        "best_epoch": [j.record.training.get("best_epoch") for j in judged],
-        "splits": {"all folds": count_cases(manifest, manifest.rows)},
-    }
-
-
-def write_fold_figures(out: Path, judged: Sequence[Judged]) -> list[Any]:
-    """Write each fold's own figures with their mean and spread; returns them."""
-    from medres.reports.sweep import SweptRun, list_swept_figures, write_sweep
-
-    runs = [
-        SweptRun({}, fold, list_swept_figures(j.evaluation)) for fold, j in enumerate(judged, 1)
-    ]
-    write_sweep(runs, out, name="folds", counted="folds")
-    return runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
