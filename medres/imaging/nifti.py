@@ -256,7 +256,12 @@ def _plane(path: Path, volume: Any, plane: str) -> _Plane:
             path,
             f"volume {number} asked for, but the file has {math.prod(beyond)}, counted from 0",
         )
-    orientation = nib.io_orientation(volume.affine)[:3]  # type: ignore[no-untyped-call]
+    if not np.isfinite(volume.affine).all():
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, "the affine holds numbers that are not finite"
+        )
+    with np.errstate(all="ignore"):
+        orientation = nib.io_orientation(volume.affine)[:3]  # type: ignore[no-untyped-call]
     if np.isnan(orientation).any():
         raise UnreadableImageError(
             RejectReason.INVALID_HEADER, path, "the affine is singular: which axis is which?"
@@ -292,7 +297,9 @@ def _record(
             path,
             f"slice {frame} asked for, but the volume has {slices}, counted from 0",
         )
-    spacing = (*(float(zoom) for zoom in volume.header.get_zooms()), 1.0, 1.0, 1.0)
+    zooms = (*(float(zoom) for zoom in volume.header.get_zooms()), 1.0, 1.0, 1.0)
+    spacing = (zooms[lie.axes[1]], zooms[lie.axes[2]])
+    has_spacing = all(0 < zoom < math.inf for zoom in spacing)
     intensity: Intensity = "modality" if asked == "auto" else asked
     return ImageRecord(
         format="nifti",
@@ -304,8 +311,8 @@ def _record(
         bits_stored=8 * dtype.itemsize,
         intensity=intensity,
         voi=_display_range_in_words(volume) if intensity == "display" else "none: scaled values",
-        pixel_spacing_mm=(spacing[lie.axes[1]], spacing[lie.axes[2]]),
-        pixel_spacing_source="pixdim",
+        pixel_spacing_mm=spacing if has_spacing else None,
+        pixel_spacing_source="pixdim" if has_spacing else "",
         affine=slice_affine(volume.affine, _sizes(volume), lie.axes, lie.flipped, frame),
     )
 

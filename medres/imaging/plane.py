@@ -59,8 +59,8 @@ def slice_affine(
     axes: tuple[int, int, int],
     flipped: tuple[bool, bool, bool],
     index: int,
-) -> Affine:
-    """Of one slice of a volume, as it is shown.
+) -> Affine | None:
+    """Of one slice of a volume, as it is shown; None where it overflows.
 
     Args:
         volume: (4, 4), from the stored index to RAS+ mm.
@@ -77,9 +77,12 @@ def slice_affine(
         shown[axis, column] = -1.0 if backward else 1.0
         shown[axis, 3] = sizes[axis] - 1 if backward else 0.0
     shown[:, 3] += index * shown[:, 2]
-    return as_tuples(volume @ shown)
+    with np.errstate(all="ignore"):
+        return as_tuples(volume @ shown)
 
 
-def as_tuples(affine: NDArray[np.float64]) -> Affine:
-    """For a frozen record, and for JSON. -0.0 becomes 0.0."""
+def as_tuples(affine: NDArray[np.float64]) -> Affine | None:
+    """For a frozen record, and for JSON; None where a number is not finite. -0.0 becomes 0.0."""
+    if not np.isfinite(affine).all():
+        return None
     return tuple(tuple(float(value) + 0.0 for value in row) for row in affine)

@@ -303,3 +303,32 @@ def test_a_volume_that_is_not_there_is_named(tmp_path, member, reason, message):
     with pytest.raises(UnreadableImageError, match=message) as info:
         read_record(f"{path}::{member}")
     assert info.value.reason == reason
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_affine_that_is_not_finite_is_refused_and_never_written_as_nan(tmp_path, number):
+    path = write_nifti(tmp_path / "a.nii", RAS, srow_x=[number, 0, 0, 0], sform_code=1)
+    content = bytearray(path.read_bytes())
+    content[280:284] = np.float32(number).tobytes()  # nibabel mends it when it writes
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match="the affine holds numbers that are not finite"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_pixel_spacing_that_is_none_is_left_out(tmp_path, number):
+    path = write_nifti(tmp_path / "a.nii", RAS)
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(number).tobytes()  # pixdim[1]; the sform says where it lies
+    path.write_bytes(content)
+    record = read_record(path)
+    assert (record.pixel_spacing_mm, record.pixel_spacing_source) == (None, "")
+
+
+def test_affine_that_overflows_is_refused_by_what_it_is(tmp_path):
+    affine = np.diag([1e38, 1e38, 1e38, 1])
+    path = write_nifti(tmp_path / "a.nii", RAS, affine, kind=nib.Nifti2Image)
+    content = bytearray(path.read_bytes())
+    content[400:408] = np.float64(1e308).tobytes()  # srow_x[0]
+    path.write_bytes(content)
+    refused(path, RejectReason.INVALID_HEADER, "the affine is singular")

@@ -95,6 +95,18 @@ def test_no_affine_where_the_file_does_not_say(tmp_path: Path, attributes: dict)
     assert read_record(write_plane(tmp_path / "a.dcm", **attributes)).affine is None
 
 
+def test_affine_that_overflows_is_left_out_and_never_written_as_infinity(tmp_path: Path) -> None:
+    path = write_plane(
+        tmp_path / "a.dcm",
+        PixelSpacing=["1E308", "1E308"],
+        ImageOrientationPatient=["1.005", 0, 0, 0, "1.005", 0],
+        ImagePositionPatient=[0, 0, 0],
+    )
+    record = read_record(path)
+    assert record.affine is None or np.isfinite(record.affine).all()
+    json.dumps(record.as_json(), allow_nan=False)
+
+
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SRA", "AIL"])
 def test_slice_of_a_volume_lies_where_its_voxels_lie(
