@@ -225,8 +225,8 @@ class TrainingConfig:
         patience: stop after so many epochs without a better one; 0 never stops early.
         precision: of the forward pass; auto takes bf16 where the device computes it natively, fp16
             on GPUs that have tensor cores for it alone, else fp32.
-        compile: let `torch.compile` make the training code. Takes a minute at each phase's start,
-            so it pays on a GPU and for long phases; on a CPU it gained 5 % at best.
+        compile: let `torch.compile` make the training code, anew at each phase's start: a minute or
+            so each time, which only long phases on a GPU give back.
         checkpoint_minutes: save the whole state so often within an epoch, beside each epoch's end;
             0 at the end of epochs alone. A killed run loses at most so much.
         checkpoint_steps: the same at every so many optimizer steps; 0 for none.
