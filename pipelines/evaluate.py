@@ -40,6 +40,9 @@ class EvaluateConfig:
         on_seen: what to do about patients or pictures that the model was fitted on.
         device: where the network computes.
         workers: processes that read images.
+        subgroup: columns of the manifest, or sex, age, scanner, view, site of the DICOM headers.
+        intersect: columns to cross, as `sex,age`.
+        prevalence: of the target population.
     """
 
     model: Path
@@ -50,6 +53,9 @@ class EvaluateConfig:
     on_seen: Literal["error", "drop"] = "error"
     device: str = "auto"
     workers: int = 0
+    subgroup: tuple[str, ...] = ()
+    intersect: tuple[str, ...] = ()
+    prevalence: float | None = None
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -57,9 +63,11 @@ def run(config: EvaluateConfig) -> Path:
     from medres.bundle.directory import load_model
     from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files
+    from medres.metrics.finding_details import AskedDetails
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from medres.scoring.predictor import Predictor
+    from medres.scoring.subgroup_values import subgroup_values
     from medres.training.precision import resolve_device
     from medres.transforms.survey import survey_images
     from pipelines.progress import follow
@@ -82,7 +90,12 @@ def run(config: EvaluateConfig) -> Path:
     )
     images.write_csv(config.out / "predictions.csv")
     cases = images.combine(record.unit)
-    figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind)
+    asked = AskedDetails(
+        prevalence=config.prevalence,
+        subgroups=subgroup_values(manifest, cases, config.subgroup),
+        intersections=tuple(tuple(text.split(",")) for text in config.intersect),
+    )
+    figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind, asked=asked)
     notes = [*manifest.notes, *notes, *figures["notes"]]
     evaluation = {**figures, **_describe(config, model, manifest, notes, device)}
     page = write_evidence(evaluation, config.out)
@@ -194,8 +207,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    parser.add_argument(
+        "--subgroup",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="of the manifest; or sex, age, scanner, view, site of the DICOM headers",
+    )
+    parser.add_argument(
+        "--intersect", action="append", default=[], metavar="COLUMN,COLUMN", help="cross subgroups"
+    )
+    parser.add_argument("--prevalence", type=float, help="of the target population")
     options = vars(parser.parse_args(argv))
-    config = EvaluateConfig(**{**options, "where": tuple(options["where"])})
+    lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect")}
+    config = EvaluateConfig(**{**options, **lists})
     return exit_status(PROGRAM, lambda: run(config))
 
 

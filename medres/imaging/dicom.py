@@ -80,6 +80,7 @@ HEADER_TAGS = [
     *ATTRIBUTE_TAGS,
     *PLANE_TAGS,
     *("Modality", "Manufacturer", "BurnedInAnnotation"),
+    *("PatientSex", "PatientAge", "ManufacturerModelName", "InstitutionName"),
     *("SamplesPerPixel", "PhotometricInterpretation"),
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from medres.config import EvaluationConfig
 from medres.data.manifest import Manifest, ManifestRow
 from medres.errors import UndefinedMetricError
 from medres.files import write_text
-from medres.metrics.aggregation import combine_scores
+from medres.metrics.aggregation import CombinedScores, combine_scores
 from medres.metrics.evaluation import evaluate
+from medres.metrics.finding_details import AskedDetails
 from medres.metrics.operating_point import Threshold, choose_threshold
 
 Unit = Literal["patient", "study", "image"]
@@ -63,8 +65,16 @@ class ImageScores:
             "images": combined.n_images,
         }
         if unit == "image":
-            return CaseScores(unit, tuple(patients), self.y_true, self.y_score, counts)
-        return CaseScores(unit, combined.patient_ids, combined.y_true, combined.y_score, counts)
+            single = tuple((k,) for k in range(len(patients)))
+            return CaseScores(unit, tuple(patients), self.y_true, self.y_score, counts, single)
+        return CaseScores(
+            unit,
+            combined.patient_ids,
+            combined.y_true,
+            combined.y_score,
+            counts,
+            _images_of(combined, patients, studies),
+        )
 
     def write_csv(self, path: Path) -> None:
         """One row an image: its address, patient, study, and each finding with its score.
@@ -86,6 +96,25 @@ class ImageScores:
         write_text(path, stream.getvalue())
 
 
+def _images_of(
+    combined: CombinedScores, patients: Sequence[str], studies: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """Rows of each case, in the order of the cases."""
+    by_case: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for k, (patient, study) in enumerate(zip(patients, studies, strict=True)):
+        by_case[patient, study if combined.unit == "study" else patient].append(k)
+    taken: dict[tuple[str, str], int] = defaultdict(int)
+    cases = []
+    for patient, unit_id in zip(combined.patient_ids, combined.unit_ids, strict=True):
+        rows = by_case[patient, unit_id]
+        if unit_id:
+            cases.append(tuple(rows))
+        else:  # an image without a study id is a study of its own
+            cases.append((rows[taken[patient, unit_id]],))
+            taken[patient, unit_id] += 1
+    return tuple(cases)
+
+
 @dataclass(frozen=True, eq=False)
 class CaseScores:
     """Labels and scores of cases; a case is an image, a study or a patient.
@@ -96,6 +125,7 @@ class CaseScores:
         y_true: (N, F) in {0, 1, NaN}; NaN = missing.
         y_score: (N, F) probabilities.
         counts: patients, studies (None where none is named) and images that went in.
+        images: (N,) which rows of the image scores each case is made of.
     """
 
     unit: Unit
@@ -103,6 +133,16 @@ class CaseScores:
     y_true: Tensor
     y_score: Tensor
     counts: Mapping[str, int | None]
+    images: tuple[tuple[int, ...], ...] = ()
+
+    def groups(self, of_image: Sequence[str]) -> list[str]:
+        """The value of each case from those of its images; empty where they differ or have none.
+
+        Args:
+            of_image: a value for each image row, "" = not stated.
+        """
+        found = [{of_image[k] for k in rows if of_image[k]} for rows in self.images]
+        return [values.pop() if len(values) == 1 else "" for values in found]
 
     def choose_thresholds(
         self, findings: Sequence[str], asked: EvaluationConfig, *, split: str = "validation"
@@ -146,6 +186,7 @@ class CaseScores:
         thresholds: Mapping[str, Threshold],
         *,
         kind: Literal["binary", "multilabel", "multiclass"],
+        asked: AskedDetails | None = None,
         seed: int = 0,
     ) -> dict[str, Any]:
         """Every figure of these cases, as `evaluation.json` holds them."""
@@ -157,6 +198,7 @@ class CaseScores:
             thresholds=thresholds,
             kind=kind,
             unit=self.unit,
+            asked=asked,
             seed=seed,
         )
         return {**report.as_json(), "n": dict(self.counts)}

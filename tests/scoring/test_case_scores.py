@@ -108,3 +108,13 @@ def test_csv_holds_labels_beside_scores_and_leaves_missing_ones_empty(tmp_path: 
         "opacity_score": "0.7",
     }
     assert rows[4]["opacity"] == ""
+
+
+def test_cases_know_their_images_and_take_the_value_that_all_of_them_share() -> None:
+    view = ["PA", "LL", "PA", "PA", ""]
+    assert IMAGES.combine("image").groups(view) == view
+    assert IMAGES.combine("study").images == ((0, 1), (2,), (3,), (4,))
+    assert IMAGES.combine("study").groups(view) == ["", "PA", "PA", ""]
+    assert IMAGES.combine("patient").groups(["F", "F", "", "M", ""]) == ["F", "M", ""]
+    loose = scores((row("a", "A", "", 0.0), 0.2), (row("b", "A", "", 1.0), 0.4))
+    assert sorted(loose.combine("study").images) == [(0,), (1,)]
