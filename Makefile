@@ -27,6 +27,7 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reading --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.training_step --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.frozen_phase --out benchmarks/RESULTS.md
 
 install: $(VENV)/installed
 

@@ -8,8 +8,12 @@ from monai.data import Dataset
 from torch import Tensor, nn
 
 from medres.models.resnet import GrayscaleResNet
+from medres.models.stages import STAGES
 from medres.training.dataset import EpochSampler, ShareSampler, build_loader
+from medres.training.feature_plan import ImageCounts, Room, plan_features
+from medres.training.features import FeatureCache, FeatureLoader, ValidationFeatureLoader
 from medres.training.plan import TrainingPlan
+from medres.training.precision import AUTOCAST
 from medres.training.presets import build_schedule
 from medres.training.trainer import TrainingRun
 
@@ -71,6 +75,8 @@ def build_run(
     accumulate: int = 1,
     rank: int = 0,
     processes: int = 1,
+    frozen_epochs: float = 1,
+    adapter_frozen_steps: int = 0,
     **plan: Any,
 ) -> TrainingRun:
     """A run of `epochs` x 3 steps on 12 images a step, whoever shares them; a phase an epoch."""
@@ -83,7 +89,8 @@ def build_run(
         preset,
         epochs=epochs,
         steps_per_epoch=STEPS,
-        frozen_epochs=1,
+        frozen_epochs=frozen_epochs,
+        adapter_frozen_steps=adapter_frozen_steps,
         warmup_epochs=0,
         batch_norm=batch_norm,
         stem="adapter",
@@ -105,6 +112,25 @@ def build_run(
         device=torch.device("cpu"),
         show=False,
     )
+
+
+def train_from_features(run: TrainingRun, *, memory: int = 2**30, views: int = 1) -> FeatureCache:
+    """Let a run keep the features of its frozen stages, in a file where memory is too little."""
+    counts = ImageCounts(len(run.train_loader.dataset), VALIDATION, views)
+    values = dict.fromkeys(STAGES, 1)  # a size for the plan alone
+    plan = plan_features(run.plan.schedule, counts, values, Room(memory, 2**30), value_bytes=4)
+    cache = FeatureCache(
+        run.network,
+        plan,
+        run.folder,
+        device=run.device,
+        autocast=AUTOCAST.get(run.plan.precision),
+        accumulate=run.plan.accumulate,
+    )
+    run.trainer.data_loader = FeatureLoader(run.train_loader, cache)
+    run.evaluator.data_loader = ValidationFeatureLoader(run.validation_loader, cache)
+    cache.attach(run.trainer)
+    return cache
 
 
 def final_state(run: TrainingRun) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
-from small_training import build_run, final_state
+from small_training import build_run, final_state, train_from_features
 from torch.nn.parallel import DistributedDataParallel
 
 from medres.training import distributed, wrapping
@@ -69,6 +69,20 @@ def train_and_resume(folder: Path) -> dict:
     }
 
 
+def train_from_features_too(folder: Path) -> dict:
+    """Phases that begin within an epoch, from images and from features kept in both places."""
+    options = {"rank": distributed.rank(), "processes": 2, "batch_size": 2, "batch_norm": "train"}
+    options |= {"epochs": 7, "frozen_epochs": 4 / 3, "adapter_frozen_steps": -1, "ema_decay": 0.9}
+    states = []
+    for place, memory in (("images", None), ("memory", 2**30), ("file", 0)):
+        run = build_run(folder / place, **options)
+        if memory is not None:
+            train_from_features(run, memory=memory)
+        run.run()
+        states.append(final_state(run))
+    return {"states": states, "network": copy.deepcopy(run.network.state_dict())}
+
+
 def fail_alone(folder: Path) -> None:
     """The second process fails while the first waits for its gradients."""
     run = build_run(folder, batch_size=2, rank=distributed.rank(), processes=2)
@@ -97,6 +111,7 @@ def main(folder: Path, mode: str) -> None:
             "together": train_together(folder / "together"),
             "compiled": train_together(folder / "compiled", compiled=True),
             "resumed": train_and_resume(folder),
+            "features": train_from_features_too(folder / "features"),
         }
         torch.save(results, folder / f"rank{rank}.pt")
 

@@ -124,7 +124,7 @@ class FeatureCache:
         self.autocast = autocast
         self.accumulate = accumulate
         self.show = show
-        self.iteration = 0
+        self.epoch, self.iteration = 1, 0
         self.phase: FeaturePhase | None = None
         self.tables: dict[str, FeatureTable] = {}
 
@@ -132,10 +132,11 @@ class FeatureCache:
         """Follow a trainer's iterations."""
         if self.show:
             print(*self.plan.describe(), sep="\n", file=sys.stderr)
-        trainer.add_event_handler(Events.STARTED | Events.ITERATION_COMPLETED, self._follow)
+        events = Events.EPOCH_STARTED | Events.ITERATION_COMPLETED
+        trainer.add_event_handler(events, self._follow)
 
     def _follow(self, trainer: Engine) -> None:
-        self.iteration = trainer.state.iteration
+        self.epoch, self.iteration = trainer.state.epoch, trainer.state.iteration
 
     def table(self, phase: FeaturePhase, loader: DataLoader, name: str) -> FeatureTable:
         """The features of all images of a loader's data set, computed now if not yet in the phase.
@@ -223,7 +224,7 @@ class FeatureLoader:
             if phase.kept_in is None:
                 yield from over_batches(self.loader, now)
             else:
-                view = (self.dataset.epoch - 1) % cache.plan.counts.views
+                view = (cache.epoch - 1) % cache.plan.counts.views
                 table = cache.table(phase, self.loader, f"train-{view}")
                 yield from feature_batches(table, now, phase.start)
 

@@ -106,6 +106,13 @@ def test_run_of_two_processes_resumes_bit_by_bit(results: list[dict]) -> None:
     assert differences(undisturbed, resumed) == []
 
 
+def test_two_processes_train_from_features_as_from_images(results: list[dict]) -> None:
+    from_images, from_memory, from_file = results[0]["features"]["states"]
+    assert differences(from_images, from_memory) == []
+    assert differences(from_images, from_file) == []
+    assert differences(*[result["features"]["network"] for result in results]) == []
+
+
 def test_shares_are_gathered_in_the_order_of_the_whole(results: list[dict]) -> None:
     for result in results:
         assert result["gathered"].flatten().tolist() == [0, 1, 2, 3, 4, 5, 6]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
+from small_training import build_run, differences, final_state, train_from_features
 
 from medres.config import (
     AugmentationConfig,
@@ -17,7 +18,8 @@ from medres.config import (
     TrainingConfig,
 )
 from medres.models.resnet import GrayscaleResNet
-from medres.training.features import FeatureTable
+from medres.training import wrapping
+from medres.training.features import FeatureCache, FeatureTable
 from medres.training.fine_tuning import FineTuned, fine_tune, initialise
 from medres.training.trainer import TrainingRun
 from medres.training.training_data import TrainingData, prepare_training_data
@@ -117,36 +119,6 @@ def test_features_in_a_file_give_the_same_run(config, data, plain, seen, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "epochs.jsonl", "events"}
 
 
-class CutOffError(Exception):
-    """Stands for a kill."""
-
-
-@pytest.mark.parametrize("iteration", [5, 7])
-def test_run_that_resumes_in_a_cached_phase_is_the_same_run(
-    config, data, plain, seen, tmp_path, monkeypatch, iteration
-) -> None:
-    """Killed in the middle of the phase, and between its last step and the next phase."""
-
-    def cut_off(engine) -> None:
-        if engine.state.iteration == iteration:
-            raise CutOffError
-
-    build = TrainingRun._build_trainer
-
-    def build_and_cut_off(self):
-        trainer = build(self)
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, cut_off)
-        return trainer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "_build_trainer", build_and_cut_off)
-        with pytest.raises(CutOffError):
-            train(config, data, tmp_path, checkpoint_steps=1)
-    seen.clear()
-    assert_same_run(train(config, data, tmp_path, checkpoint_steps=1), plain)
-    assert seen == ["head"] * (7 - iteration) + ["adapter"] * 5
-
-
 def test_fixed_views_repeat_and_give_the_same_run(config, data, seen, tmp_path) -> None:
     changes = {"frozen_epochs": 2.5, "augmentation": FIXED}
     expected = train(config, data, tmp_path / "plain", feature_cache="off", **changes)
@@ -195,6 +167,125 @@ def test_stem_that_duplicates_is_the_same_run(config, data, seen, tmp_path) -> N
     seen.clear()
     assert_same_run(train(config, data, tmp_path / "ours"), plain)
     assert seen == ["head"] * 7 + ["adapter"] * 5
+
+
+SMALL = {
+    "epochs": 7,
+    "frozen_epochs": 4 / 3,  # of 3 steps: phases begin within an epoch
+    "adapter_frozen_steps": -1,
+    "accumulate": 2,
+    "batch_norm": "train",
+    "ema_decay": 0.9,
+    "checkpoint_steps": 1,
+}
+
+
+def starts_of(run: TrainingRun) -> list[str]:
+    """The stage that each iteration of a run feeds, once it has run."""
+    starts: list[str] = []
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda engine: starts.append(engine.state.batch.get("start", "image")),
+    )
+    return starts
+
+
+EXPECTED = [stage for stage in ("head", "layer4", "layer3", "layer2") for _ in range(8)] + [
+    "image"
+] * 10
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def small(request, tmp_path_factory) -> tuple[dict, dict]:
+    """Options of a small training, and the state that it ends in from images."""
+    options = {**SMALL, "precision": request.param}
+    run = build_run(tmp_path_factory.mktemp("images"), **options)
+    run.run()
+    return options, final_state(run)
+
+
+@pytest.mark.parametrize("memory", [2**30, 0])
+def test_every_state_is_that_of_a_run_from_images(small, tmp_path, memory) -> None:
+    options, expected = small
+    run = build_run(tmp_path, **options)
+    cache = train_from_features(run, memory=memory)
+    starts = starts_of(run)
+    run.run()
+    assert starts == EXPECTED
+    assert {phase.kept_in for phase in cache.plan.phases[:4]} == {"memory" if memory else "file"}
+    assert differences(expected, final_state(run)) == []
+
+
+class CutOffError(Exception):
+    """In place of a kill."""
+
+
+# In a phase's middle, at its last iteration, and between two halves of a step.
+@pytest.mark.parametrize("iteration", [4, 8, 11, 20, 32])
+def test_run_that_resumes_in_a_cached_phase_ends_in_the_same_state(
+    small, tmp_path, iteration
+) -> None:
+    options, expected = small
+
+    def cut_off(engine: Engine) -> None:
+        if engine.state.iteration == iteration:
+            raise CutOffError
+
+    run = build_run(tmp_path, **options)
+    train_from_features(run)
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED, cut_off)
+    with pytest.raises(CutOffError):
+        run.run()
+    again = build_run(tmp_path, **options)
+    train_from_features(again)
+    starts = starts_of(again)
+    again.run()
+    assert starts == EXPECTED[iteration // 2 * 2 :]
+    assert differences(expected, final_state(again)) == []
+
+
+def test_features_are_computed_once_a_phase(tmp_path, monkeypatch) -> None:
+    computed: list[tuple[str, str, int]] = []
+    compute = FeatureCache._compute
+
+    def note(self, phase, loader, name):
+        table = compute(self, phase, loader, name)
+        computed.append((phase.start, name, table.count))
+        return table
+
+    monkeypatch.setattr(FeatureCache, "_compute", note)
+    run = build_run(tmp_path, **SMALL)
+    train_from_features(run)
+    run.run()
+    assert computed == [
+        (stage, name, count)
+        for stage in ("head", "layer4", "layer3", "layer2")
+        for name, count in (("train-0", 29), ("validation", 7))
+    ]
+
+
+def test_compiled_network_trains_from_features(small, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(wrapping, "BACKEND", "eager")
+    options, expected = small
+    run = build_run(tmp_path, **options, compile=True)
+    train_from_features(run)
+    run.run()
+    assert differences(expected["network"], final_state(run)["network"]) == []
+
+
+def test_what_is_kept_and_why_not_is_said(config, data, tmp_path, capsys) -> None:
+    changed = dataclasses.replace(config.training, epochs=2, frozen_epochs=1.5)
+    config = dataclasses.replace(config, out=tmp_path, training=changed)
+    fine_tune(config, data, initialise(config, data))
+    shown = capsys.readouterr().err
+    assert (
+        "epochs 0 to 1.5, head on trains: its input is computed once for 36 training images and "
+        "12 validation images, 96.0 KiB in memory\n"
+        "epochs 1.5 to 2, conv1 on trains: all is computed anew, since no stage in front of conv1 "
+        "is frozen\n"
+    ) in shown
+    assert "input of head for 36 images (train-0) in " in shown
+    assert "input of head for 12 images (validation) in " in shown
 
 
 def test_table_gives_back_rows_in_their_memory_format() -> None:
