@@ -44,9 +44,8 @@ def test_linear_probe_trains_from_what_the_trunk_gave_once(
     assert seen == {"training": 4 * EPOCHS, "from images": 0}
     assert len((out / "epochs.jsonl").read_text().splitlines()) == EPOCHS
     report = json.loads((out / "report" / "evaluation.json").read_text())
-    assert report["training"]["frozen_features"] == [
-        (
-            "epochs 0 to 12, head on trains: its input is computed once for 36 training images and 12 "
-            "validation images, 96.0 KiB in memory"
-        )
-    ]
+    line = (
+        "epochs 0 to 12, head on trains: its input is computed once for 36 training images and 12 "
+        "validation images, 96.0 KiB in memory"
+    )
+    assert report["training"]["frozen_features"] == [line]
