@@ -85,7 +85,10 @@ def describe_folds(manifest: Manifest, pictures: dict[tuple[str, int], str]) -> 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from a command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=PROGRAM,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--folds", type=int, default=5, help="3 or more")
     parser.add_argument(

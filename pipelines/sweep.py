@@ -45,6 +45,8 @@ def plan_runs(
     """
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds: {' '.join(map(str, seeds))} repeat one; give each once")
+    if any(word.partition("=")[0] == "--seed" for word in train):
+        raise ConfigError("--seed: a sweep has several; give them with --seeds")
     runs = []
     for setting in _settings(over):
         flags = [word for key, value in setting.items() for word in (f"--{key}", value)]
@@ -101,7 +103,10 @@ def run(runs: Sequence[tuple[Setting, RunConfig]], out: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from a command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=PROGRAM,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--seeds", type=int, nargs="+", required=True, metavar="SEED")
     parser.add_argument(

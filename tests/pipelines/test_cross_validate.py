@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from medres.data.labels import LabelSchema
+from medres.data.manifest import Manifest, ManifestRow
 from pipelines.__main__ import main
+from pipelines.cross_validate import describe_folds
 
 QUICK = ["--pixels.size", "32", "--training.epochs", "2", "--training.warmup_epochs", "0"]
 QUICK += ["--model.weights", "none", "--model.stem", "port", "--training.preset", "full"]
@@ -111,6 +114,20 @@ def test_folds_can_be_trained_apart_and_go_on_where_they_were(folds: Path, pictu
     assert main(["cross-validate", *argv]) == 0
     assert [path.stat().st_mtime_ns for path in checkpoints] == written
     assert rows(folds / "predictions.csv") == before
+
+
+def test_what_a_reader_has_to_know_about_the_folds_is_noted() -> None:
+    rows = tuple(
+        ManifestRow(f"{n}.png", 0, f"{n}.png", "", "train", (float(n % 2),)) for n in range(4)
+    )
+    manifest = Manifest(Path(), rows, LabelSchema("binary", ("f",), ("label",)), False)
+    pictures = {("0.png", 0): "a", ("1.png", 0): "b", ("2.png", 0): "a", ("3.png", 0): "c"}
+    notes = describe_folds(manifest, pictures)
+    assert "each image counts as a patient" in notes[0]
+    assert notes[1:] == [
+        "The manifest's own split was not looked at: every image is tested on once.",
+        "1 pictures are shared by several patients, who stand in one fold.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ def test_a_sweep_that_cannot_be_is_refused_before_it_starts(
         plan_runs(seeds, over, [])
 
 
+def test_one_seed_among_several_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--seeds", "1", "2", "--seed", "3"]) == 2
+    assert "--seed: a sweep has several; give them with --seeds" in capsys.readouterr().err
+
+
 def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--seeds", "1", "--training.epoch", "3"]) == 2
     assert "did you mean 'training.epochs'" in capsys.readouterr().err
