@@ -13,7 +13,8 @@ from medres.config import EvaluationConfig
 from medres.metrics.operating_point import Threshold
 from medres.scoring.case_scores import CaseScores, ImageScores
 
-DECISIONS = ("sensitivity", "specificity", "ppv", "npv", "confusion")
+WITHOUT_THRESHOLD = "no threshold is locked"
+"""Why `evaluate` leaves a figure undefined that decisions define."""
 OWN_THRESHOLDS = "each fold's own threshold, chosen on its validation cases"
 BETWEEN_MODELS = (
     "Figures are of predictions out of fold, pooled: each case is scored by the model of the fold "
@@ -93,10 +94,17 @@ def evaluate_folds(
     for name in findings:
         entry, found = figures["findings"][name], decisions["findings"][name]
         if found["n"]:
-            entry.update({key: found[key] for key in DECISIONS})
+            entry.update(
+                {key: found[key] for key, value in entry.items() if _needs_decisions(value)}
+            )
+            entry["confusion"] = found["confusion"]
             entry["threshold"] = {"value": None, "rule": OWN_THRESHOLDS, "n": 0}
     figures["notes"] = [BETWEEN_MODELS, *figures["notes"]]
     return figures
+
+
+def _needs_decisions(figure: object) -> bool:
+    return isinstance(figure, Mapping) and figure.get("undefined") == WITHOUT_THRESHOLD
 
 
 def _decide(fold: Fold, findings: Sequence[str]) -> CaseScores:

@@ -44,6 +44,9 @@ def test_decisions_are_each_folds_own_and_counted_together():
     assert entry["confusion"] == {"tp": 3, "fp": 1, "tn": 2, "fn": 1}
     assert entry["sensitivity"]["value"] == 0.75
     assert entry["specificity"]["value"] == pytest.approx(2 / 3)
+    assert entry["youden_index"]["value"] == pytest.approx(0.75 + 2 / 3 - 1)
+    undefined = [figure for figure in entry.values() if isinstance(figure, dict)]
+    assert not [figure for figure in undefined if figure.get("undefined")]
     assert entry["threshold"] == {"value": None, "rule": OWN_THRESHOLDS, "n": 0}
     assert found["n"] == {"patients": 7, "studies": None, "images": 14}
     # positives .3 .9 .55 .8, negatives .1 .4 .5: 10 of 12 pairs in order
