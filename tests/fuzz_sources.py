@@ -68,6 +68,9 @@ def made_dicom() -> Iterator[bytes]:
     color.PhotometricInterpretation, color.SamplesPerPixel = "YBR_FULL", 3
     color.Columns, color.PlanarConfiguration = 20, 0  # of 64 x 64 samples 64 x 20 x 3
     yield written(color)
+    plain = written(_radiograph(pixels))
+    yield plain[132:]  # without preamble and prefix
+    yield plain[132 + 12 + int.from_bytes(plain[140:144], "little") :]  # nor meta information
 
 
 def made_pictures() -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """One frame of a DICOM file: opened, refused or decoded, and rendered.
 
-Nothing is ever forced. Decoding is `dicom_pixels`' business; what the pixels then mean is
+Decoding is `dicom_pixels`' business; what the pixels then mean is
 `dicom_rendering`'s and `grayscale`'s.
 """
 
@@ -179,7 +179,12 @@ def _read_dataset(
         elif meta is not None:
             file.seek(0)
             dataset, failure = attempt(
-                lambda: dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=keywords)
+                lambda: dcmread(
+                    file,
+                    stop_before_pixels=stop_before_pixels,
+                    specific_tags=keywords,
+                    force=True,  # it is DICOM: `read_file_meta` has looked
+                )
             )
             if dataset is not None:
                 return dataset, file.read(2)

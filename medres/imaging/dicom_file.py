@@ -14,6 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import Tag
 
+from medres.imaging.dicom_prefix import HEAD_BYTES, is_bare
 from medres.imaging.limits import LIMITS, BoundedReader, LimitExceededError
 
 if TYPE_CHECKING:
@@ -31,11 +32,16 @@ class InflationError(LimitExceededError):
 def read_file_meta(file: BoundedReader) -> FileMetaDataset:
     """The file meta information (PS3.10 7.1); the file is left at the data set's first byte.
 
+    Empty for a data set that has none.
+
     Raises:
-        pydicom.errors.InvalidDicomError: no prefix DICM.
+        pydicom.errors.InvalidDicomError: no prefix DICM, nor a bare data set.
         Exception: whatever else pydicom raises for damage.
     """
-    read_preamble(file, force=False)
+    bare = is_bare(file.read(HEAD_BYTES))
+    file.seek(0)
+    if not bare:
+        read_preamble(file, force=False)
     meta = FileMetaDataset(
         read_dataset(
             file,

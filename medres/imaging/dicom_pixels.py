@@ -96,6 +96,11 @@ def _check_length(header: Header) -> None:
         raise header.refuse(
             RejectReason.INVALID_HEADER, f"{name_tag('PixelData')} holds no bytes; repair the file"
         )
+    if header.dataset["PixelData"].is_undefined_length:
+        raise header.refuse(
+            RejectReason.INVALID_HEADER,
+            f"{name_tag('PixelData')} is in fragments, but its transfer syntax is uncompressed",
+        )
     expected, found = -(-bits // 8), len(content)
     if found < expected:
         raise header.refuse(

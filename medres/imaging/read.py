@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.dicom_prefix import starts_dicom
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord, Intensity, digest_pixels
 from medres.imaging.limits import open_bounded
 from medres.imaging.refusal import told_alone
@@ -147,7 +148,7 @@ def sniff_format(path: str | Path) -> Format | None:
     """
     with open_bounded(Path(path)) as file:
         head = file.read(HEADER_BYTES)
-    if head[128:132] == b"DICM":
+    if starts_dicom(head):
         return "dicom"
     if head.startswith(RASTER_SIGNATURES) or (head[:2] == b"BM" and head[6:10] == bytes(4)):
         return "raster"
