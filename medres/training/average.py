@@ -16,7 +16,8 @@ class WeightAverage:
 
     The ramp lets the average leave the first weights quickly (as in TensorFlow's
     ExponentialMovingAverage with `num_updates`). Buffers, the running statistics of batch-norm
-    among them, are averaged too.
+    among them, are averaged too. A parameter that has never trained is its own average to the bit,
+    and is passed by: in a frozen phase the average would cost more than the training.
 
     Args:
         network: the one that trains.
@@ -29,6 +30,8 @@ class WeightAverage:
         self.decay = decay
         self.every = every
         self.average = AveragedModel(network, multi_avg_fn=self._blend, use_buffers=True)
+        self.trained: set[str] = set()
+        self.untouched: set[int] = set()
 
     def attach(self, engine: Engine) -> None:
         """Update after every step of a trainer."""
@@ -42,6 +45,9 @@ class WeightAverage:
 
     def _update(self, engine: Engine) -> None:
         if engine.state.iteration % self.every == 0:
+            parameters = dict(self.network.named_parameters())
+            self.trained |= {name for name, p in parameters.items() if p.requires_grad}
+            self.untouched = {p.data_ptr() for n, p in parameters.items() if n not in self.trained}
             self.average.update_parameters(self.network)
 
     @torch.no_grad()
@@ -54,6 +60,8 @@ class WeightAverage:
         steps = int(count)
         weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
         for mean, value in zip(averaged, current, strict=True):
+            if value.data_ptr() in self.untouched:
+                continue
             if mean.is_floating_point():
                 mean.lerp_(value.to(mean.dtype), weight)
             else:
@@ -65,5 +73,9 @@ class WeightAverage:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved average."""
+        """Go on from a saved average; the network has its saved weights already."""
         self.average.load_state_dict(state)
+        pairs = zip(
+            self.network.named_parameters(), self.averaged_network.parameters(), strict=True
+        )
+        self.trained = {name for (name, p), mean in pairs if not torch.equal(p, mean)}

@@ -43,3 +43,29 @@ def test_average_waits_for_the_last_part_of_a_step() -> None:
     average.attach(engine)
     engine.run(range(7))
     assert int(average.average.n_averaged) == 2
+
+
+def test_average_passes_by_what_never_trained_and_keeps_what_did() -> None:
+    network = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    frozen, trained = network[0].weight, network[1].weight
+    frozen.requires_grad_(False)
+    average = WeightAverage(network, 0.5)
+    mean = average.averaged_network[1].weight
+    written = average.averaged_network[0].weight._version
+
+    def step(_: Engine, value: float) -> None:
+        with torch.no_grad():
+            trained.fill_(value)
+        trained.requires_grad_(value < 3)  # frozen at last: its average still moves
+
+    engine = Engine(step)
+    average.attach(engine)
+    engine.run([1.0, 2.0, 3.0])
+    second = 1.0 + (2.0 - 1.0) * (1 - 2 / 11)
+    assert torch.isclose(mean, torch.tensor(second + (3.0 - second) * (1 - 3 / 12)))
+    assert torch.equal(average.averaged_network[0].weight, frozen)
+    assert average.averaged_network[0].weight._version == written + 1  # AveragedModel's first copy
+
+    resumed = WeightAverage(network, 0.5)
+    resumed.load_state_dict(average.state_dict())
+    assert resumed.trained == {"1.weight"}
