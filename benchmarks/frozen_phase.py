@@ -253,7 +253,7 @@ def report(results: Mapping[str, dict[Stage, Phase]], turns: Turns) -> str:
             "",
             f"ResNet-18, stem port, {counts.train} training and {counts.validation} validation",
             f"images of {SIDE} x {SIDE}, batches of {BATCH}, {turns.epochs} epochs a phase; one",
-            f"process of {threads} threads. Ours is the whole trainer: the first epoch of a phase",
+            f"process, threads: {threads}. Ours is the whole trainer: the first epoch of a phase",
             "computes the features, each epoch validates and writes its checkpoints. The usual",
             "loop: torchvision's network in fp32, contiguous, on three equal channels; the frozen",
             "part with `requires_grad_(False)` but in the forward pass of every step, all in",
