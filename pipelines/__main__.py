@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "recalibrate": ("recalibrate", "fit a model's probabilities and thresholds to a new site"),
     "score": ("score", "score images that have no labels"),
+    "fold": ("fold", "put a model's stem into its first convolution, exactly or not at all"),
     "show": ("show", "look at one image as medres sees it"),
     "index": ("index", "list the images of a folder, and why others are none"),
     "doctor": ("doctor", "say what this installation can read and run"),
