@@ -40,7 +40,7 @@ def run(config: RunConfig) -> Path:
 
     Of several processes all train, and the first does the rest.
     """
-    from medres.training.distributed import is_first, process_group
+    from medres.training.distributed import is_first, leave_group, process_group
     from medres.training.training_data import prepare_training_data
     from pipelines.progress import follow
 
@@ -48,6 +48,7 @@ def run(config: RunConfig) -> Path:
         first = is_first()
         data = prepare_training_data(config, follow=follow)
         trained = train_on(config, data)
+        leave_group()  # judging is for the first alone, and none waits for it
     return judge(config, data, trained).page if first else config.out
 
 

@@ -40,6 +40,12 @@ def process_group() -> Iterator[None]:
     try:
         yield
     finally:
+        leave_group()
+
+
+def leave_group() -> None:
+    """Go on alone; every process has to come here, or to the end of `process_group`."""
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
