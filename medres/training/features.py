@@ -11,6 +11,7 @@ Nothing of it is part of a checkpoint: a run that resumes computes the features 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,12 +25,13 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor
 from torch.utils.data import BatchSampler
 
+from medres.errors import ConfigError
 from medres.models.prefix import run_stages
 from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import Stage
 from medres.training.dataset import FORWARD_BATCH
 from medres.training.distributed import gather_shares, rank, world_size
-from medres.training.feature_plan import FeaturePhase, FeaturePlan
+from medres.training.feature_plan import FeaturePhase, FeaturePlan, format_size
 
 IMAGE, LABEL = CommonKeys.IMAGE.value, CommonKeys.LABEL.value
 START = "start"
@@ -87,10 +89,32 @@ class FeatureTable:
         if self.file is None:
             return features.new_empty(shape, device="cpu")
         values = self.count * features[0].numel()
+        reserve_file(self.file, values * features.itemsize)
         rows = torch.from_file(str(self.file), shared=True, size=values, dtype=features.dtype)
         with contextlib.suppress(PermissionError):  # Windows keeps a file that is mapped
             self.file.unlink()  # the mapping lives on, and a killed run leaves nothing behind
         return rows.view(shape)
+
+
+def reserve_file(path: Path, size: int) -> None:
+    """Make a file of so many bytes, whose room on the disk is its own where the system can do that.
+
+    A mapped file that finds the disk full kills the process without a word.
+
+    Raises:
+        ConfigError: the disk has not so much room.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path}: {format_size(size)} of features cannot be written ({error.strerror}); make "
+            "room, give another `out`, or set training.feature_cache off"
+        ) from error
 
 
 class FeatureCache:
@@ -227,6 +251,7 @@ class FeatureLoader:
                 view = (cache.epoch - 1) % cache.plan.counts.views
                 table = cache.table(phase, self.loader, f"train-{view}")
                 yield from feature_batches(table, now, phase.start)
+                del table  # the next phase needs its room
 
 
 class ValidationFeatureLoader:

@@ -1,6 +1,8 @@
 """Training from cached features: the same run, step by step, as without."""
 
 import dataclasses
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from medres.config import (
     RunConfig,
     TrainingConfig,
 )
+from medres.errors import ConfigError
 from medres.models.resnet import GrayscaleResNet
 from medres.training import wrapping
 from medres.training.features import FeatureCache, FeatureTable
@@ -306,3 +309,18 @@ def test_table_in_a_file_leaves_none_behind(tmp_path) -> None:
     table.put(range(3), features, torch.zeros(3, 1))
     assert not list(tmp_path.iterdir())
     assert torch.equal(table.take([2, 0])[0], features[[2, 0]])
+
+
+def test_disk_that_is_full_is_said_and_not_died_of(tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    table = FeatureTable(3, tmp_path / "features.bin")
+    with pytest.raises(
+        ConfigError,
+        match=r"features.bin: 0.1 KiB of features cannot be written \(No space left on device\); "
+        "make room, give another `out`, or set training.feature_cache off",
+    ):
+        table.put(range(3), torch.zeros(3, 7), torch.zeros(3, 1))
+    assert not list(tmp_path.iterdir())
