@@ -217,7 +217,9 @@ class TrainingConfig:
         stages: where single stages differ from the preset.
         loss: cross_entropy, or focal, which turns from the easy images to the hard ones.
         focal_gamma: how much so, 1 or more.
-        class_weights: weigh positives by the training set's negatives per positive.
+        class_weights: weigh positives by the training set's negatives per positive. It raises the
+            probability of a rare finding, which no temperature undoes; leave it off where the
+            probability itself is used.
         label_smoothing: moves targets this far toward the middle.
         ema_decay: validate and keep an exponential moving average of the weights; 0 for none.
         select_by: which epoch's weights are kept: of the best validation auroc or loss, or the
