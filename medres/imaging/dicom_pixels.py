@@ -14,6 +14,8 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -27,6 +29,9 @@ from medres.imaging.limits import LIMITS
 # ITU-T T.800 A.4.2: a tile's index has 16 bits. Grayscale, colour, and an alpha to ignore.
 MOST_TILES = 65_535
 MOST_COMPONENTS = 4
+# Without the end marker (ITU-T T.87 C.1.1) CharLS looks for it beyond the stream, for 4 s of CPU.
+JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
+JPEG_END = b"\xff\xd9"
 
 
 def decode_frame(header: Header) -> NDArray[Any]:
@@ -126,6 +131,11 @@ def _check_codestream(header: Header) -> None:
     )
     if encoded is None:
         return  # the decoder says so
+    if _transfer_syntax(header) in JPEG_LS and JPEG_END not in encoded:
+        raise header.refuse(
+            RejectReason.TRUNCATED,
+            f"{name_tag('PixelData')} lacks the end of its JPEG-LS stream; fetch the file again",
+        )
     _check_growth(header, encoded)
     size = codestream_size(encoded)
     expected = (header.integer("Rows"), header.integer("Columns"))

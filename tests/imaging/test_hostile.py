@@ -17,9 +17,8 @@ from hostile_files import (
     write_honest,
 )
 from PIL import Image
-from pydicom.uid import (
-    MediaStorageDirectoryStorage,
-)
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import JPEGLSLossless, MediaStorageDirectoryStorage
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.codestream import check_rle, count_tiles
@@ -219,3 +218,18 @@ def test_meta_information_that_cannot_be_parsed_is_refused(tmp_path):
     assert error.reason is RejectReason.INVALID_HEADER
     path.write_bytes(file_of(b"", b"1.2\\1.3\0"))
     assert refusal(path).reason is RejectReason.INVALID_HEADER
+
+
+def test_jpeg_ls_without_its_end_is_refused_before_the_decoder_looks_for_it(
+    dicom_dataset, tmp_path, monkeypatch
+):
+    dataset = dicom_dataset(np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    assert stream.rstrip(b"\0").endswith(b"\xff\xd9")
+    dataset.PixelData = encapsulate([stream.rstrip(b"\0")[:-2] + b"\xff\x7f"])
+    dataset.save_as(tmp_path / "a.dcm")
+    monkeypatch.setattr("jpeg_ls.decode_pixel_data", lambda *_, **__: pytest.fail("decoded"))
+    error = refusal(tmp_path / "a.dcm")
+    assert error.reason is RejectReason.TRUNCATED
+    assert "lacks the end of its JPEG-LS stream" in error.message
