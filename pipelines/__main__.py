@@ -16,6 +16,7 @@ VERBS = {
     "prepare": ("prepare", "make a manifest from images and a label table"),
     "train": ("xray_train", "train a model and write its report"),
     "slice-train": ("slice_train", "the same on slices of CT or MR volumes"),
+    "lr-range": ("lr_range", "find a learning rate for a training"),
     "sweep": ("sweep", "train with several seeds; mean and spread"),
     "cross-validate": (
         "cross_validate",

@@ -189,7 +189,7 @@ def fine_tune(
         network.to(memory_format=torch.channels_last),
         FeatureLoader(train, features),
         ValidationFeatureLoader(validation, features),
-        _build_plan(config, data, initial),
+        build_plan(config, data, initial),
         config.out,
         device=initial.device,
         show=show,
@@ -241,14 +241,6 @@ def _build_loaders(
     kept = len(manifest.split("train")) + len(manifest.split("validation"))
     progress = show and is_first() and sys.stderr.isatty()
     cache = image_bytes(kept, preprocessing.size) <= training.cache_gib * 2**30
-    train = build_dataset(
-        as_items(manifest, manifest.split("train"), uncertain=config.data.uncertain),
-        build_train_chain(preprocessing, initial.augmentation.amounts),
-        seed=config.seed,
-        cache=cache,
-        fixed_views=training.augmentation.fixed_views,
-        progress=progress,
-    )
     validation = build_dataset(
         as_items(manifest, manifest.split("validation")),
         build_evaluation_chain(preprocessing),
@@ -256,19 +248,46 @@ def _build_loaders(
         cache=cache,
         progress=progress,
     )
-    share: dict[str, int] = {"rank": rank(), "processes": world_size()}
-    whole_steps = initial.outline.steps_per_epoch * initial.outline.step_images
-    sampler = EpochSampler(len(train), config.seed, count=whole_steps, **share)
-    shown = ShareSampler(len(validation), **share)
+    shown = ShareSampler(len(validation), rank=rank(), processes=world_size())
     return (
-        build_loader(
-            train, initial.outline.resolved.batch_size, sampler=sampler, workers=training.workers
-        ),
+        build_train_loader(config, data, initial, cache=cache, progress=progress),
         build_loader(validation, FORWARD_BATCH, sampler=shown, workers=training.workers),
     )
 
 
-def _build_plan(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> TrainingPlan:
+def build_train_loader(
+    config: RunConfig, data: TrainingData, initial: InitialNetwork, *, cache: bool, progress: bool
+) -> DataLoader:
+    """Shuffled, augmented batches of the training images: this process's share, in whole steps.
+
+    Args:
+        config: of the run.
+        data: checked and normalised.
+        initial: how many images a batch and a step have, and how they are augmented.
+        cache: keep what precedes the first random step in memory.
+        progress: show a bar while the cache fills.
+    """
+    training, manifest = config.training, data.manifest
+    train = build_dataset(
+        as_items(manifest, manifest.split("train"), uncertain=config.data.uncertain),
+        build_train_chain(data.preprocessing, initial.augmentation.amounts),
+        seed=config.seed,
+        cache=cache,
+        fixed_views=training.augmentation.fixed_views,
+        progress=progress,
+    )
+    outline = initial.outline
+    whole_steps = outline.steps_per_epoch * outline.step_images
+    sampler = EpochSampler(
+        len(train), config.seed, count=whole_steps, rank=rank(), processes=world_size()
+    )
+    return build_loader(
+        train, outline.resolved.batch_size, sampler=sampler, workers=training.workers
+    )
+
+
+def build_plan(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> TrainingPlan:
+    """Everything about the training that is neither data nor network."""
     training, schema = config.training, data.manifest.schema
     targets = [training_targets(row, config.data.uncertain) for row in data.manifest.split("train")]
     positive_weights = (
