@@ -43,7 +43,7 @@ def describe_schedule(schedule: Schedule) -> str:
     warmup = schedule.warmup_steps / schedule.steps_per_epoch
     first = COURSE_WORDS[schedule.course]
     if schedule.course != "one_cycle" and warmup:
-        first += f" after {warmup:.3g} epochs of warm-up"
+        first += f" after {warmup:.3g} epoch{'s' if warmup != 1 else ''} of warm-up"
     if schedule.cycle_momentum:
         first += ", momentum against the rate"
     policy = (

@@ -26,7 +26,7 @@ def test_dry_run_prints_the_schedule_draws_it_and_trains_nothing(
     assert dry_run(pictures, tmp_path, "--training.preset", "gradual") == 0
     shown = capsys.readouterr().out
     assert "advice: preset gradual, stem duplicate" in shown
-    assert "Preset gradual: cosine after 1 epochs of warm-up; 20 epochs of 2 steps" in shown
+    assert "Preset gradual: cosine after 1 epoch of warm-up; 20 epochs of 2 steps" in shown
     assert "60 images: train 36, validation 12, test 12; steps of 18" in shown
     assert "nothing was trained" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["schedule.png"]
@@ -69,5 +69,5 @@ def test_dry_run_refuses_what_training_would_refuse(
 
 def test_run_folder_holds_the_same_schedule(trained: Path) -> None:
     text = (trained / "schedule.txt").read_text()
-    assert text.startswith("Preset full: cosine after 1 epochs of warm-up; 4 epochs of 2 steps.")
+    assert text.startswith("Preset full: cosine after 1 epoch of warm-up; 4 epochs of 2 steps.")
     assert (trained / "schedule.png").stat().st_size > 10_000

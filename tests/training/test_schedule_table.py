@@ -35,7 +35,7 @@ def test_table_marks_stages_of_which_the_norms_train_alone():
         "batch_norm_affine", epochs=3, steps_per_epoch=4, batch_norm="eval", course="linear"
     )
     text = format_schedule(schedule)
-    assert "linear decay after 1 epochs of warm-up; 3 epochs of 4 steps" in text
+    assert "linear decay after 1 epoch of warm-up; 3 epochs of 4 steps" in text
     assert "Batch-norm: evaluation mode throughout (running statistics stay as they are)." in text
     assert text.splitlines()[5].split() == ["1", *["1.0e-03n"] * 5, "1.0e-03", "none"]
 
