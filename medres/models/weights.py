@@ -269,7 +269,7 @@ def _stem_notes(network: GrayscaleResNet) -> tuple[str, ...]:
     better = {"bare_mean": "sum", "bare_luma": "luma", "bare_third": "third"}[start.init]
     note = (
         f"stem {start.stem} with stem_init {start.init} shows conv1 a third of the image's "
-        "contrast: with frozen batch-norm the first logits are off by about half of their size, "
+        "contrast: with frozen batch-norm the first logits are off by half of their size or more, "
         "and in train mode conv1 learns three (Adam) to nine times (SGD) faster; stem_init "
         f"{better} keeps the scale"
     )
