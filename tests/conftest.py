@@ -12,9 +12,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from real_data import real_data_root
 
 ABSENT = "not on this machine: "
+
+settings.register_profile("medres", deadline=None)  # no test measures time
+settings.load_profile("medres")
 
 
 @pytest.fixture(scope="session")
