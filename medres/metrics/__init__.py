@@ -8,7 +8,9 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `intervals`: Wilson, Clopper-Pearson, normal, patient bootstrap, whose draws are in `resampling`
 - `sorted_scores`: one sort, and the counts at every threshold that everything about ranking uses
 - `ranking`: AUROC and average precision; `runs`: their resamples at memory speed
-- `auroc_intervals`: Newcombe, DeLong, logit-DeLong, the bound at 0 and 1; `clusters`: Obuchowski
+- `placements`: the AUROC and its variance, DeLong's, and Obuchowski's for clustered data
+- `auroc_intervals`: Newcombe, DeLong, logit-DeLong, the bound at 0 and 1
+- `auroc_by_finding`: many findings at once
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
 - `decision_measures`: F1, MCC, likelihood ratios and the like
 - `predictive_values`: PPV and NPV at another prevalence; `proportions`: shares of repeated patients

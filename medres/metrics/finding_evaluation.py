@@ -48,16 +48,15 @@ from medres.metrics.operating_point import (
     Threshold,
     decision_indicators,
 )
+from medres.metrics.placements import clustered_variance, delong_area
 from medres.metrics.ranking import (
     average_precision_estimate,
-    clustered_variance,
     patients_by_class,
 )
 from medres.metrics.sorted_scores import (
     RankedScores,
     area_under_roc,
     cumulative_counts,
-    delong_variance,
     mean_precision,
     rank_scores,
 )
@@ -329,7 +328,7 @@ class _Drawn:
         m, n = (int(count) for count in by_class.tolist())
         area = self._drawn("auroc")
         if self.patient_level:
-            variance = float(delong_variance(*cumulative_counts(rows.ranked)))
+            variance = float(delong_area(rows.y_true, rows.y_score).variance)
             auroc = auroc_estimate(area[0], variance, m, n, level)
         else:
             variance = float(clustered_variance(rows.y_true, rows.y_score, rows.patients))

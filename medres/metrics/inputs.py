@@ -82,19 +82,22 @@ def as_rows(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
     return (label, score) if label.ndim == 1 else (label.T.contiguous(), score.T.contiguous())
 
 
-def fit_rows(y_true: Tensor, y_score: Tensor) -> Tensor:
-    """Whether a finding can be measured: labels 0, 1 or NaN, and finite scores where one is given.
+def count_strange(y_true: Tensor, y_score: Tensor) -> Tensor:
+    """How many labels are neither 0, 1 nor NaN, and how many scores of given labels not finite.
 
     Args:
-        y_true: (..., N) labels.
-        y_score: (..., N) scores.
+        y_true: (N,) or (F, N) labels.
+        y_score: the same shape.
 
     Returns:
-        (...) bool, on the same device; nothing is read back.
+        (2,) or (F, 2) int64, on the same device; nothing is read back.
     """
-    missing = y_true.isnan()
-    known = (y_true == 0) | (y_true == 1)
-    return (missing | (known & y_score.isfinite())).all(-1)
+    if y_true.ndim == 2:  # a finding at a time: its rows stay in the cache of a processor
+        rows = zip(y_true, y_score, strict=True)
+        return torch.stack([count_strange(label, score) for label, score in rows])
+    given = ~y_true.isnan()
+    strange_label = given & (y_true != 0) & (y_true != 1)
+    return torch.stack([strange_label.sum(), (given & ~y_score.isfinite()).sum()])
 
 
 def _as_float64(values: ArrayLike, device: torch.device) -> Tensor:

@@ -21,9 +21,8 @@ from medres.metrics.auroc_intervals import (
     clustered_auroc_estimate,
     pairs_bound,
 )
-from medres.metrics.clusters import placement_covariance, placements_of_rows
 from medres.metrics.estimate import LEVEL, Estimate, EstimateTensor, few_note
-from medres.metrics.inputs import ArrayLike, as_columns, as_rows, fit_rows, read_back
+from medres.metrics.inputs import ArrayLike, as_columns, as_rows, count_strange, read_back
 from medres.metrics.intervals import (
     BOOTSTRAP_NEEDS,
     RESAMPLES,
@@ -34,12 +33,11 @@ from medres.metrics.intervals import (
     patient_groups,
     percentile_intervals,
 )
+from medres.metrics.placements import clustered_variance, delong_area
 from medres.metrics.runs import resampled_areas
 from medres.metrics.sorted_scores import (
-    area_under_roc,
     check_both_classes,
     cumulative_counts,
-    delong_variance,
     mean_precision,
     rank_scores,
 )
@@ -69,14 +67,12 @@ def auroc_tensor(
         MetricInputError: shapes differ, an unknown method, a level outside (0, 1).
     """
     label, score = as_rows(y_true, y_score)
-    tp, fp = cumulative_counts(rank_scores(label, score))
-    m, n = tp[..., -1], fp[..., -1]
-    defined = fit_rows(label, score) & (m > 0) & (n > 0)
-    area = area_under_roc(tp, fp).masked_fill(~defined, torch.nan)
-    variance = delong_variance(tp, fp)
-    low, high = auroc_bounds(area, variance, m, n, method, level)
-    low, high = (limit.masked_fill(~defined, torch.nan) for limit in (low, high))
-    return EstimateTensor(area, low, high, defined)
+    found = delong_area(label, score, with_variance=method != "Newcombe")
+    m, n = found.positives, found.negatives
+    defined = (count_strange(label, score).sum(-1) == 0) & (m > 0) & (n > 0)
+    low, high = auroc_bounds(found.area, found.variance, m, n, method, level)
+    value, low, high = (x.masked_fill(~defined, torch.nan) for x in (found.area, low, high))
+    return EstimateTensor(value, low, high, defined)
 
 
 def auroc(
@@ -123,8 +119,8 @@ def auroc(
         method = "patient bootstrap" if patients.repeated else "Newcombe"
     if method != "patient bootstrap":
         return _auroc_closed(label, score, patients, method, level)
-    tp, fp = cumulative_counts(rank_scores(label, score))
-    value, m, n = read_back(label, score, area_under_roc(tp, fp), tp[-1], fp[-1])
+    found = delong_area(label, score)
+    value, m, n = read_back(label, score, found.area, found.positives, found.negatives)
     check_both_classes("AUROC", int(m), int(n))
     samples = resampled_areas(label, score, patients, resamples, seed)
     return clustered_auroc_estimate(value, *_drawn(label, samples, patients, level))
@@ -135,10 +131,10 @@ def _auroc_closed(
 ) -> Estimate:
     """The AUROC with an interval from a formula."""
     check_method(method)
-    tp, fp = cumulative_counts(rank_scores(label, score))
+    found = delong_area(label, score)
+    counts = found.positives, found.negatives
     if not patients.repeated:
-        figures = (area_under_roc(tp, fp), delong_variance(tp, fp), tp[-1], fp[-1])
-        value, variance, m, n = read_back(label, score, *figures)
+        value, variance, m, n = read_back(label, score, found.area, found.variance, *counts)
         check_both_classes("AUROC", int(m), int(n))
         return auroc_estimate(value, variance, int(m), int(n), level, method)
     if method == "Newcombe":
@@ -148,16 +144,10 @@ def _auroc_closed(
         )
     variance_by_patient = clustered_variance(label, score, patients)
     by_class = patients_by_class(label, patients.index, patients.n)
-    figures = (area_under_roc(tp, fp), variance_by_patient, tp[-1], fp[-1], *by_class)
-    value, variance, rows_m, rows_n, m, n = read_back(label, score, *figures)
+    figures = read_back(label, score, found.area, variance_by_patient, *counts, *by_class)
+    value, variance, rows_m, rows_n, m, n = figures
     check_both_classes("AUROC", int(rows_m), int(rows_n))
     return auroc_estimate(value, variance, int(m), int(n), level, method, clustered=True)
-
-
-def clustered_variance(y_true: Tensor, y_score: Tensor, patients: PatientGroups) -> Tensor:
-    """Obuchowski's variance of the AUROC over patients with several rows; 0-dimensional."""
-    placed = placements_of_rows(y_true, y_score)
-    return placement_covariance(y_true, placed[None], patients)[0, 0]
 
 
 def patients_by_class(y_true: Tensor, patient_index: Tensor, n_patients: int) -> Tensor:

@@ -3,11 +3,11 @@
 Drawing n of n patients with replacement gives multinomial counts. Drawing and counting n numbers
 costs ten times the statistic that follows, so the counts come from the Poisson side: independent
 Poisson(λ) counts are multinomial given their total. With λ a little below 1 the total falls short
-of n, and the missing draws, about 10 √n, are made one by one and added: multinomial with total n
+of n, and the missing draws, about 8 √n, are made one by one and added: multinomial with total n
 again. Each Poisson count costs one table look-up of 16 random bits.
 
 The table rounds each probability to 2^-16; the counts' variance is off by less than 1 in 1,000
-for it. A resample whose Poisson total lies more than 5 standard deviations out, 1 in 3 million,
+for it. A resample whose Poisson total lies more than 4 standard deviations out, 1 in 15,000,
 has a few draws too many or too few.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-SHORTFALL = 5.0
+SHORTFALL = 4.0
 """Standard deviations by which the mean Poisson total lies below n, and by which it may vary."""
 
 BLOCK_ELEMENTS = 1 << 19

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from medres.metrics.intervals import PatientGroups
 from medres.metrics.resampling import draw_counts
+from medres.metrics.sorted_scores import sort_descending
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,10 @@ def score_runs(y_true: Tensor, y_score: Tensor) -> ScoreRuns:
         y_true: (N,) float64 in {0, 1}.
         y_score: (N,) float64, finite.
     """
-    score, order = torch.sort(y_score, descending=True)
-    tie = (score[1:] != score[:-1]).to(torch.int64).cumsum(0)
+    keys, order = sort_descending(y_score)
+    if not order.numel():
+        return ScoreRuns(order, order.new_zeros(3), None)
+    tie = (keys[1:] != keys[:-1]).to(torch.int64).cumsum(0)
     tie = pad(tie, (1, 0))
     key, within = torch.sort(2 * tie + (1 - y_true[order]).to(torch.int64), stable=True)
     rows, tie, negative = order[within], key // 2, key % 2
@@ -82,24 +85,42 @@ def score_runs(y_true: Tensor, y_score: Tensor) -> ScoreRuns:
 def resampled_areas(
     y_true: Tensor, y_score: Tensor, patients: PatientGroups, resamples: int, seed: int
 ) -> Tensor:
-    """AUROC of each patient resample.
+    """AUROC of each patient resample, for one finding or several over the same resamples.
 
     Args:
-        y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64, finite.
+        y_true: (N,) or (F, N) float64 in {0, 1}, NaN = missing.
+        y_score: the same shape, finite where the label is given.
         patients: the patient of each row.
         resamples: how many.
         seed: of the draws, as in `patient_bootstrap`.
 
     Returns:
-        (resamples,) float64; NaN where a resample holds one class only.
+        (resamples,) or (resamples, F) float64; NaN where a resample holds one class only.
     """
-    runs = score_runs(y_true, y_score)
-    drawn = patients.index[runs.rows]
-    n = len(drawn)
-    return torch.cat(
+    findings = [
+        _runs_and_patients(label, score, patients)
+        for label, score in zip(torch.atleast_2d(y_true), torch.atleast_2d(y_score), strict=True)
+    ]
+    draws = draw_counts(patients.n, resamples, seed, y_true.device, y_true.shape[-1])
+    samples = torch.cat(
         [
-            runs.areas(counts.gather(1, drawn.expand(len(counts), n)))
-            for counts in draw_counts(patients.n, resamples, seed, drawn.device, n)
+            torch.stack(
+                [
+                    runs.areas(counts.gather(1, drawn.expand(len(counts), -1)))
+                    for runs, drawn in findings
+                ],
+                dim=1,
+            )
+            for counts in draws
         ]
     )
+    return samples[:, 0] if y_true.ndim == 1 else samples
+
+
+def _runs_and_patients(
+    y_true: Tensor, y_score: Tensor, patients: PatientGroups
+) -> tuple[ScoreRuns, Tensor]:
+    """The runs of the labelled rows, and the patient of each of their rows."""
+    given = ~y_true.isnan()
+    runs = score_runs(y_true[given], y_score[given])
+    return runs, patients.index[given][runs.rows]

@@ -50,27 +50,35 @@ def rank_scores(y_true: Tensor, y_score: Tensor) -> RankedScores:
         y_true: (..., N) float64 in {0, 1}, or NaN = missing: such a row counts as neither.
         y_score: (..., N) float64, finite, on the same device.
     """
-    order = _descending_order(y_score)
-    score = y_score.gather(-1, order)
-    n = score.shape[-1]
-    position = torch.arange(n, device=score.device)
-    is_last = torch.ones(score.shape, dtype=torch.bool, device=score.device)
-    is_last[..., :-1] = score[..., 1:] != score[..., :-1]
+    keys, order = sort_descending(y_score)
+    n = keys.shape[-1]
+    position = torch.arange(n, device=keys.device)
+    is_last = torch.ones(keys.shape, dtype=torch.bool, device=keys.device)
+    is_last[..., :-1] = keys[..., 1:] != keys[..., :-1]
     ends = torch.where(is_last, position, n - 1).flip(-1)
     last_of_tie = torch.cummin(ends, dim=-1).values.flip(-1)
-    return RankedScores(order, y_true.gather(-1, order), score, last_of_tie)
+    return RankedScores(order, y_true.gather(-1, order), y_score.gather(-1, order), last_of_tie)
 
 
-def _descending_order(score: Tensor) -> Tensor:
-    """(..., N) row numbers by descending score.
+def sort_descending(score: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort scores as integers whose order is the reverse of theirs; equal where scores are tied.
 
-    Sorted as integers whose order is that of the floats, one finding after the other: torch sorts
-    one row of integers by radix, ten times faster on a CPU than floats (1.5 against 14 ms at 10^5).
+    One finding after the other: torch sorts one row of integers by radix on a CPU, ten times
+    faster than floats (1.5 against 14 ms at 10^5).
+
+    Args:
+        score: (..., N) float64, no NaN.
+
+    Returns:
+        keys, ascending, and the row numbers in that order; (..., N) int64.
     """
     bits = (score + 0.0).view(torch.int64)  # −0.0 + 0.0 is 0.0: the two zeros are a tie
-    ascending = bits ^ ((bits >> 63) & 0x7FFF_FFFF_FFFF_FFFF)
-    findings = (~ascending).unsqueeze(0).flatten(0, -2)
-    return torch.stack([torch.sort(row).indices for row in findings]).view(score.shape)
+    keys = bits.bitwise_not() ^ ((bits >> 63) & 0x7FFF_FFFF_FFFF_FFFF)
+    if score.ndim == 1:
+        return torch.sort(keys)
+    findings = [torch.sort(row) for row in keys.flatten(0, -2)]
+    ordered, order = (torch.stack(part).view(score.shape) for part in zip(*findings, strict=True))
+    return ordered, order
 
 
 def cumulative_counts(ranked: RankedScores, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -133,51 +141,6 @@ def mean_precision(tp: Tensor, fp: Tensor) -> Tensor:
     """
     precision = tp.to(torch.float64) / (tp + fp).clamp(min=1)
     return (steps(tp) * precision).sum(-1) / tp[..., -1]
-
-
-def placements(tp: Tensor, fp: Tensor) -> tuple[Tensor, Tensor]:
-    """Share of the other class that a row at each threshold is on the right side of.
-
-    The placement of a positive is the share of negatives that it outranks, ties one half; that of a
-    negative the share of positives that outrank it. Both are the same for all rows of a tie, so
-    that counts are enough; they are differences of mid-ranks.
-
-    Args:
-        tp: (..., N) cumulative true positives; at repeats of a threshold the placements are wrong,
-            and belong to no row.
-        fp: (..., N) cumulative false positives.
-
-    Returns:
-        of_positives and of_negatives, (..., N) in [0, 1].
-
-    References:
-        DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837-845; mid-ranks: Sun & Xu,
-        IEEE SPL 21 (2014) 1389-1393, algorithm 2.
-    """
-    of_positives = 1 - (fp - steps(fp) / 2) / fp[..., -1:]
-    of_negatives = (tp - steps(tp) / 2) / tp[..., -1:]
-    return of_positives, of_negatives
-
-
-def delong_variance(tp: Tensor, fp: Tensor) -> Tensor:
-    """DeLong's variance of the AUROC; NaN where a class has fewer than two rows.
-
-    Args:
-        tp: (..., N) float64 cumulative true positives.
-        fp: (..., N) float64 cumulative false positives.
-
-    Returns:
-        (...), ≥ 0.
-
-    References:
-        DeLong et al., Biometrics 44 (1988) 837-845, equations 4 to 6.
-    """
-    m, n = tp[..., -1], fp[..., -1]
-    of_positives, of_negatives = placements(tp, fp)
-    area = area_under_roc(tp, fp)[..., None]
-    s10 = (steps(tp) * (of_positives - area) ** 2).sum(-1) / (m - 1)
-    s01 = (steps(fp) * (of_negatives - area) ** 2).sum(-1) / (n - 1)
-    return s10 / m + s01 / n
 
 
 def check_both_classes(metric: str, n_positive: int, n_negative: int) -> None:

@@ -6,15 +6,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from medres.metrics.clusters import placement_covariance, placements_of_rows
 from medres.metrics.intervals import PatientGroups
+from medres.metrics.placements import placement_covariance, placements_of_rows
 from medres.metrics.ranking import auroc_tensor
 from medres.metrics.resampling import draw_counts
 from medres.metrics.runs import score_runs
 from medres.metrics.sorted_scores import (
     area_under_roc,
     cumulative_counts,
-    delong_variance,
     mean_precision,
     rank_scores,
 )
@@ -77,14 +76,15 @@ def test_counts_and_what_follows_from_them_read_nothing_back():
     label, score = (a.T.contiguous() for a in table())
     with Refuse():
         tp, fp = cumulative_counts(rank_scores(label, score))
-        area_under_roc(tp, fp), delong_variance(tp, fp), mean_precision(tp, fp)
+        area_under_roc(tp, fp), mean_precision(tp, fp)
 
 
 def test_clustered_delong_reads_nothing_back():
     label, score = (a.T.contiguous() for a in table())
     patients = PatientGroups(torch.arange(50) // 2, 25)
     with Refuse():
-        placement_covariance(label[0], placements_of_rows(label[[0, 0]], score[:2]), patients)
+        placed = torch.stack([placements_of_rows(label[0], score[k]) for k in (0, 1)])
+        placement_covariance(label[0], placed, patients)
 
 
 def test_resamples_read_nothing_back_once_the_runs_are_known():

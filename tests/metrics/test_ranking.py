@@ -14,11 +14,11 @@ from hypothesis.extra import numpy as hnp
 from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.auroc_intervals import METHODS, pairs_bound
 from medres.metrics.intervals import patient_bootstrap, patient_groups
+from medres.metrics.placements import delong_area
 from medres.metrics.ranking import auroc, auroc_tensor, average_precision
 from medres.metrics.sorted_scores import (
     area_under_roc,
     cumulative_counts,
-    delong_variance,
     mean_precision,
     rank_scores,
 )
@@ -29,9 +29,12 @@ from . import slow_twins
 TIED = ([1, 0, 1, 0, 0], [0.9, 0.8, 0.4, 0.4, 0.1])
 
 
+def rows(y_true, y_score):
+    return [torch.as_tensor(a, dtype=torch.float64) for a in (y_true, y_score)]
+
+
 def counts(y_true, y_score):
-    label, score = (torch.as_tensor(a, dtype=torch.float64) for a in (y_true, y_score))
-    return cumulative_counts(rank_scores(label, score))
+    return cumulative_counts(rank_scores(*rows(y_true, y_score)))
 
 
 def both_classes():
@@ -67,8 +70,8 @@ def asah(test_data: Path) -> dict[str, list[float]]:
 def test_auroc_and_variance_equal_procs(asah, score: str, area: float, variance: float):
     assert (len(asah["poor"]), sum(asah["poor"])) == (113, 41)
     assert auroc(asah["poor"], asah[score]).value == pytest.approx(area, abs=1e-15)
-    found = delong_variance(*counts(asah["poor"], asah[score]))
-    assert float(found) == pytest.approx(variance, rel=1e-13)
+    found = delong_area(*rows(asah["poor"], asah[score]))
+    assert float(found.variance) == pytest.approx(variance, rel=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_auroc_interval_equals_procs(asah, score: str, low: float, high: float, 
 def test_auroc_of_a_table_with_ties_worked_by_hand():
     # pairs (3 + 1 + ½) / 6; V10 = 1, ½; V01 = ½, ¾, 1 for .8, .4, .1
     assert auroc(*TIED).value == 0.75
-    assert float(delong_variance(*counts(*TIED))) == pytest.approx(0.125 / 2 + 0.0625 / 3)
+    assert float(delong_area(*rows(*TIED)).variance) == pytest.approx(0.125 / 2 + 0.0625 / 3)
 
 
 def test_average_precision_of_a_table_with_ties_worked_by_hand():
@@ -106,8 +109,8 @@ def test_ranking_equals_the_slow_twins_and_scikit_learn(case):
     assert precision == pytest.approx(slow_twins.average_precision(y, s), abs=1e-14)
     assert precision == pytest.approx(sklearn.metrics.average_precision_score(y, s), abs=1e-14)
     if 1 < y.sum() < len(y) - 1:
-        variance = float(delong_variance(tp, fp))
-        assert variance == pytest.approx(slow_twins.delong_variance(y, s), abs=1e-15)
+        variance = float(delong_area(*rows(y, s)).variance)
+        assert variance == pytest.approx(slow_twins.delong_variance(y, s), abs=1e-14)
 
 
 @given(labelled)

@@ -32,7 +32,7 @@ def test_areas_of_runs_equal_the_slow_twin_on_repeated_rows(rows, seed: int):
 
 
 def test_runs_of_a_table_with_a_tie_worked_by_hand():
-    y, s = torch.tensor([1.0, 1, 0, 1, 0, 0]), torch.tensor([9.0, 8, 7, 5, 5, 1])
+    y, s = (torch.tensor(a).double() for a in ([1, 1, 0, 1, 0, 0], [9, 8, 7, 5, 5, 1]))
     runs = score_runs(y, s)
     # + + | - | tie: + | - | and, since the tie is apart, no positive | -
     assert runs.ends.tolist() == [0, 2, 3, 4, 5, 5, 6]
