@@ -24,10 +24,11 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reading --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.training_step --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.frozen_phase --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.metrics --out benchmarks/RESULTS.md
 
 install: $(VENV)/installed
 

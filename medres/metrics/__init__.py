@@ -10,7 +10,8 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `ranking`: AUROC and average precision; `runs`: their resamples at memory speed
 - `placements`: the AUROC and its variance, DeLong's, and Obuchowski's for clustered data
 - `auroc_intervals`: Newcombe, DeLong, logit-DeLong, the bound at 0 and 1
-- `auroc_by_finding`: many findings at once
+- `auroc_by_finding`: many findings at once; `partial_auroc`: over a part of the curve
+- `comparison`, `paired_decisions`: two models; `weighted`: metrics for bootstrap differences
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
 - `decision_measures`: F1, MCC, likelihood ratios and the like
 - `predictive_values`: PPV and NPV at another prevalence; `proportions`: shares of repeated patients

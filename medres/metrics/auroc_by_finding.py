@@ -58,7 +58,7 @@ def auroc_by_finding(
             finite, an unknown method, or a formula where patients contribute several rows.
     """
     label, score = as_rows(y_true, y_score)
-    label, score = torch.atleast_2d(label), torch.atleast_2d(score)
+    label, score = (a[None] if a.ndim == 1 else a for a in (label, score))
     patients = patient_groups(patient_ids, label.shape[1], label.device)
     method = method or ("patient bootstrap" if patients.repeated else "Newcombe")
     if method == "patient bootstrap":
@@ -120,7 +120,6 @@ def _read_table(label: Tensor, score: Tensor, *figures: Tensor) -> list[list[flo
     """F rows of figures, each (F,), after the checks of the labels that are given."""
     counts = count_strange(label, score).to(torch.float64)
     table = torch.cat([counts, torch.stack(figures, dim=1)], dim=1).tolist()
-    check_counts(
-        *(int(sum(column)) for column in list(zip(*table, strict=True))[:2]), label.numel()
-    )
+    strange_labels, strange_scores = (int(sum(row[k] for row in table)) for k in (0, 1))
+    check_counts(strange_labels, strange_scores, label.numel())
     return [row[2:] for row in table]

@@ -159,8 +159,8 @@ def placement_covariance(y_true: Tensor, placements: Tensor, patients: PatientGr
     has_positive, has_negative = (
         _by_patient(c[None], patients)[0] > 0 for c in (positive, negative)
     )
-    i10, i01 = has_positive.sum(), has_negative.sum()
-    i = (has_positive | has_negative).sum()
+    patients_with = has_positive, has_negative, has_positive | has_negative
+    i10, i01, i = (having.sum().to(torch.float64) for having in patients_with)
     s10 = of_positives @ of_positives.T * (i10 / ((i10 - 1) * m))
     s01 = of_negatives @ of_negatives.T * (i01 / ((i01 - 1) * n))
     s11 = of_positives @ of_negatives.T * (i / (i - 1))

@@ -97,9 +97,10 @@ def resampled_areas(
     Returns:
         (resamples,) or (resamples, F) float64; NaN where a resample holds one class only.
     """
+    labels, scores = (a[None] if a.ndim == 1 else a for a in (y_true, y_score))
     findings = [
         _runs_and_patients(label, score, patients)
-        for label, score in zip(torch.atleast_2d(y_true), torch.atleast_2d(y_score), strict=True)
+        for label, score in zip(labels, scores, strict=True)
     ]
     draws = draw_counts(patients.n, resamples, seed, y_true.device, y_true.shape[-1])
     samples = torch.cat(

@@ -25,9 +25,9 @@ from medres.metrics.intervals import (
     normal_quantile,
     patient_groups,
 )
+from medres.metrics.placements import delong_area
 from medres.metrics.proportions import proportion_figures
 from medres.metrics.ranking import auroc
-from medres.metrics.sorted_scores import cumulative_counts, delong_variance, rank_scores
 
 MINIMUM = 10
 """Rows of a class without which a figure that rests on that class is not shown."""
@@ -363,7 +363,7 @@ def _interaction(
     if figure != "auroc" and not clustered:
         return _rates_differ(figure, [part for _, part in shown], options)
     variances = [
-        float(delong_variance(*cumulative_counts(rank_scores(part.label, part.score))))
+        float(delong_area(part.label, part.score).variance)
         if figure == "auroc" and not part.patients.repeated
         else ((estimate.high - estimate.low) / (2 * normal_quantile(options.level))) ** 2
         for estimate, part in shown

@@ -59,16 +59,39 @@ def test_dropping_straight_points_keeps_the_area_exactly(rows):
     assert area == pytest.approx(sklearn.metrics.roc_auc_score(y, s), abs=1e-14)
 
 
-def test_thinned_curves_are_short_and_nowhere_visibly_off():
+@pytest.mark.parametrize("name", ["roc", "precision_recall"])
+def test_thinned_curves_paint_the_same_columns_as_the_full_ones(name: str):
     y, s = large()
-    full, thin = roc_curve(y, s, max_points=None), roc_curve(y, s)
-    assert len(thin.threshold) <= 400 < 5000 < len(full.threshold)
-    drawn = np.interp(full.false_positive_rate, thin.false_positive_rate, thin.sensitivity)
-    assert np.abs(drawn - full.sensitivity).max() < 1 / 199
-    assert len(precision_recall_curve(y, s).recall) <= 400
-    for curve in (thin, precision_recall_curve(y, s)):
-        assert list(curve.threshold) == sorted(curve.threshold, reverse=True)
-    assert (thin.false_positive_rate[-1], thin.sensitivity[-1]) == (1, 1)
+    build = {"roc": roc_curve, "precision_recall": precision_recall_curve}[name]
+    full, thin = build(y, s, max_points=None), build(y, s, max_points=400)
+    axes = {
+        "roc": ("false_positive_rate", "sensitivity"),
+        "precision_recall": ("recall", "precision"),
+    }
+    (x, v), (xt, vt) = ([getattr(c, axis) for axis in axes[name]] for c in (full, thin))
+    assert len(xt) <= 400 < 5000 < len(x)
+    points = set(zip(x, v, full.threshold, strict=True))
+    assert set(zip(xt, vt, thin.threshold, strict=True)) <= points
+    # The extremes of the points themselves are exactly those of the full curve in each column.
+    for columns, pick in ((100, np.minimum), (100, np.maximum)):
+        start = np.inf if pick is np.minimum else -np.inf
+        found = []
+        for a, b in ((x, v), (xt, vt)):
+            column = np.minimum((np.array(a) * columns).astype(int), columns - 1)
+            extreme = np.full(columns, start)
+            pick.at(extreme, column, np.array(b))
+            found.append(extreme)
+        assert np.array_equal(*found)
+    assert (xt[0], xt[-1], vt[-1]) == (x[0], x[-1], v[-1])
+
+
+def test_curves_with_few_corners_keep_every_one():
+    y, s = large()
+    full = roc_curve(y[:800], s[:800], max_points=None)
+    thin = roc_curve(y[:800], s[:800])
+    assert len(thin.threshold) < len(full.threshold)
+    area = sklearn.metrics.auc(thin.false_positive_rate, thin.sensitivity)
+    assert area == pytest.approx(sklearn.metrics.roc_auc_score(y[:800], s[:800]), abs=1e-13)
 
 
 def test_curves_as_json_hold_no_infinity():
