@@ -4,7 +4,8 @@ Drawing n of n patients with replacement gives multinomial counts. Drawing and c
 costs ten times the statistic that follows, so the counts come from the Poisson side: independent
 Poisson(λ) counts are multinomial given their total. With λ a little below 1 the total falls short
 of n, and the missing draws, about 8 √n, are made one by one and added: multinomial with total n
-again. Each Poisson count costs one table look-up of 16 random bits.
+again. Each Poisson count costs one table look-up of 16 random bits; patients who need not be told
+apart share one, since the sum of their counts is Poisson too.
 
 The table rounds each probability to 2^-16; the counts' variance is off by less than 1 in 1,000
 for it. A resample whose Poisson total lies more than 4 standard deviations out, 1 in 15,000,
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,6 +30,25 @@ BLOCK_ELEMENTS = 1 << 19
 LANES = 4
 """Numbers of 16 bits in a random word of 64."""
 
+CELL_PATIENTS = 8
+"""Patients in a cell at most: one table for each size, and all of them in the processor's cache."""
+
+MOST = 64
+"""A Poisson count beyond what 16 bits can tell apart, for a mean of up to CELL_PATIENTS."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Patients that are counted together.
+
+    Attributes:
+        of_patient: (n,) int64, the cell of each patient.
+        sizes: (C,) int64 patients in each cell, 1 to CELL_PATIENTS.
+    """
+
+    of_patient: Tensor
+    sizes: Tensor
+
 
 def poisson_mean(n: int) -> float:
     """λ of the counts before the missing draws are added; 0 for few patients: all are missing."""
@@ -37,16 +58,21 @@ def poisson_mean(n: int) -> float:
 def poisson_table(mean: float) -> Tensor:
     """(65536,) uint8: the Poisson count for each value of 16 random bits, by inverse cumulation."""
     ends, tail, probability = [], 0.0, math.exp(-mean)
-    for count in range(16):
+    for count in range(MOST):
         tail += probability
         ends.append(round(tail * 2**16))
         probability *= mean / (count + 1)
     bounds = torch.tensor([0, *ends[:-1], 2**16])
-    return torch.repeat_interleave(torch.arange(16, dtype=torch.uint8), bounds.diff())
+    return torch.repeat_interleave(torch.arange(MOST, dtype=torch.uint8), bounds.diff())
 
 
 def draw_counts(
-    n: int, resamples: int, seed: int, device: torch.device, rows: int | None = None
+    n: int,
+    resamples: int,
+    seed: int,
+    device: torch.device,
+    rows: int | None = None,
+    cells: Cells | None = None,
 ) -> Iterator[Tensor]:
     """Blocks of resamples: how often each of n patients was drawn, each resample n draws in all.
 
@@ -59,27 +85,32 @@ def draw_counts(
         seed: of the draws.
         device: where the counts go.
         rows: of the statistic, if more than n: blocks are sized by it.
+        cells: of patients to count together; each patient alone if None.
 
     Yields:
-        (B, n) uint8, never more than BLOCK_ELEMENTS / rows resamples (but at least one).
+        (B, n) uint8, or (B, C) for C cells; never more than BLOCK_ELEMENTS / rows resamples (but
+        at least one).
     """
     mean = poisson_mean(n)
-    poisson_total = mean * n
-    missing = min(n, math.ceil(n - poisson_total + SHORTFALL * math.sqrt(poisson_total)))
-    table = poisson_table(mean).to(device)
+    missing = min(n, math.ceil(n - mean * n + SHORTFALL * math.sqrt(mean * n)))
+    sizes = [1] if cells is None else range(1, CELL_PATIENTS + 1)
+    table = torch.cat([poisson_table(mean * size) for size in sizes]).to(device)
+    offset = None if cells is None else ((cells.sizes - 1) << 16).to(torch.int32)
+    width = n if cells is None else len(cells.sizes)
     generator = torch.Generator(device=device).manual_seed(seed)
-    words = math.ceil(n / LANES)
-    extra_words = math.ceil(missing / 2)
-    block = max(1, BLOCK_ELEMENTS // max(n, rows or 0))
+    words, extra_words = math.ceil(width / LANES), math.ceil(missing / 2)
+    block = max(1, BLOCK_ELEMENTS // max(width, rows or 0))
     order = torch.arange(missing, device=device)
     for start in range(0, resamples, block):
         shape = (min(block, resamples - start), words + extra_words)
         bits = torch.empty(shape, dtype=torch.int64, device=device)
         bits.random_(-(2**63), None, generator=generator)
-        lanes = bits.view(torch.int16)[:, : LANES * words].to(torch.int32) & 0xFFFF
-        counts = table.index_select(0, lanes.flatten()).view(shape[0], -1)[:, :n]
+        lanes = bits.view(torch.int16)[:, :width].to(torch.int32) & 0xFFFF
+        if offset is not None:
+            lanes += offset
+        counts = table.index_select(0, lanes.flatten()).view(-1, width)
         extra = bits.view(torch.int32)[:, 2 * words : 2 * words + missing].to(torch.int64)
-        patient = ((extra & 0xFFFFFFFF) * n) >> 32
+        drawn = ((extra & 0xFFFFFFFF) * n) >> 32
         short = n - counts.sum(1, dtype=torch.int32)
         needed = (order < short[:, None]).to(torch.uint8)
-        yield counts.scatter_add_(1, patient, needed)
+        yield counts.scatter_add_(1, drawn if cells is None else cells.of_patient[drawn], needed)

@@ -7,14 +7,14 @@ the rest is arithmetic on runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from medres.metrics.intervals import PatientGroups
-from medres.metrics.resampling import draw_counts
+from medres.metrics.resampling import CELL_PATIENTS, Cells, draw_counts
 from medres.metrics.sorted_scores import sort_descending
 
 
@@ -54,6 +54,21 @@ class ScoreRuns:
             outranking -= self.half_tied * positive
         return (outranking * negative).sum(1) / total
 
+    def in_cells(self) -> tuple[Cells, ScoreRuns]:
+        """Rows of a run counted together, for rows that are a patient each.
+
+        Returns:
+            The cells of the rows in the order of `rows`, and the runs as if cells were rows. How
+            many cells there are is read back.
+        """
+        length = self.ends.diff()
+        parts = (length + CELL_PATIENTS - 1) // CELL_PATIENTS
+        ends = pad(parts.cumsum(0), (1, 0))
+        run = torch.repeat_interleave(torch.arange(len(length), device=length.device), length)
+        place = torch.arange(len(run), device=run.device) - self.ends[run]
+        cell = ends[run] + place // CELL_PATIENTS
+        return Cells(cell, torch.bincount(cell)), replace(self, ends=ends)
+
 
 def score_runs(y_true: Tensor, y_score: Tensor) -> ScoreRuns:
     """Find the runs. Their number is read back: this is the step before a bootstrap.
@@ -87,6 +102,9 @@ def resampled_areas(
 ) -> Tensor:
     """AUROC of each patient resample, for one finding or several over the same resamples.
 
+    One finding with one row a patient is drawn by cells of rows that count together, which takes a
+    fifth of the time; its draws then are not those that several findings share.
+
     Args:
         y_true: (N,) or (F, N) float64 in {0, 1}, NaN = missing.
         y_score: the same shape, finite where the label is given.
@@ -97,6 +115,10 @@ def resampled_areas(
     Returns:
         (resamples,) or (resamples, F) float64; NaN where a resample holds one class only.
     """
+    if y_true.ndim == 1 and not patients.repeated and not bool(y_true.isnan().any()):
+        cells, runs = score_runs(y_true, y_score).in_cells()
+        draws = draw_counts(patients.n, resamples, seed, y_true.device, cells=cells)
+        return torch.cat([runs.areas(counts) for counts in draws])
     labels, scores = (a[None] if a.ndim == 1 else a for a in (y_true, y_score))
     findings = [
         _runs_and_patients(label, score, patients)

@@ -29,8 +29,10 @@ def test_each_finding_is_the_single_one_on_its_labelled_rows(method):
     figures = auroc_by_finding(label, score, method=method, resamples=200)
     for f in (0, 4):
         alone = auroc(label[:, f], score[:, f], method=method, resamples=200)
+        tolerance = 0.03 if method == "patient bootstrap" else 1e-12  # other draws
         assert figures[f].method == alone.method
-        assert [figures[f].low, figures[f].high] == pytest.approx([alone.low, alone.high])
+        limits = [alone.low, alone.high]
+        assert [figures[f].low, figures[f].high] == pytest.approx(limits, abs=tolerance)
         assert (figures[f].value, figures[f].note) == (alone.value, alone.note)
     given = ~label[:, 1].isnan()
     assert figures[1].value == auroc(label[given, 1], score[given, 1]).value

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from medres.metrics.resampling import draw_counts, poisson_mean, poisson_table
+from medres.metrics.resampling import Cells, draw_counts, poisson_mean, poisson_table
 
 CPU = torch.device("cpu")
 
@@ -62,3 +62,23 @@ def test_the_table_is_poisson_to_16_bits(n: int):
     for k in range(6):
         share = float((table == k).double().mean())
         assert share == pytest.approx(math.exp(-mean) * mean**k / math.factorial(k), abs=2**-16)
+
+
+def test_cells_are_multinomial_with_their_sizes_and_no_patient_is_lost():
+    sizes = torch.tensor([1, 8, 3, 8, 2])
+    cells = Cells(torch.repeat_interleave(torch.arange(5), sizes), sizes)
+    for repeat in (1, 20):  # 22 patients are all drawn one by one, 440 mostly by the table
+        n, many = 22 * repeat, sizes.repeat(repeat)
+        of_patient = torch.repeat_interleave(torch.arange(5 * repeat), many)
+        cells = Cells(of_patient, many)
+        counts = torch.cat([*draw_counts(n, 30_000, 2, CPU, cells=cells)]).double()
+        assert (counts.sum(1) == n).all()
+        assert counts.mean(0)[:5].tolist() == pytest.approx(sizes.tolist(), abs=0.08)
+        expected = [float(k * (1 - k / n)) for k in sizes]
+        assert counts.var(0)[:5].tolist() == pytest.approx(expected, rel=0.06)
+
+
+def test_the_largest_cells_table_is_poisson():
+    table = poisson_table(8.0).double()
+    assert float(table.mean()) == pytest.approx(8, rel=1e-4)
+    assert float(table.var(correction=0)) == pytest.approx(8, rel=1e-3)

@@ -50,3 +50,29 @@ def test_resampled_areas_take_the_draws_of_the_patient_bootstrap():
         slow_twins.auroc, y.numpy(), s.numpy(), weights[:, patients.index].numpy()
     )
     assert resampled_areas(y, s, patients, 30, 5).tolist() == pytest.approx(slow)
+
+
+@given(rows)
+def test_cells_of_runs_give_the_areas_of_their_rows(rows):
+    y, s = (torch.tensor(column).double() for column in zip(*(rows * 5), strict=True))
+    runs = score_runs(y, s)
+    cells, by_cell = runs.in_cells()
+    weights = torch.randint(4, (3, len(y)), generator=torch.Generator().manual_seed(0))
+    together = torch.zeros((3, len(cells.sizes)), dtype=torch.int64)
+    together.index_add_(1, cells.of_patient, weights)
+    assert by_cell.areas(together.to(torch.uint8)).tolist() == pytest.approx(
+        runs.areas(weights.to(torch.uint8)).tolist(), nan_ok=True
+    )
+    assert cells.sizes.max() <= 8
+    assert torch.bincount(cells.of_patient).equal(cells.sizes)
+
+
+def test_cells_and_rows_resample_alike():
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.rand(300, generator=generator) < 0.3).double()
+    s = (y + torch.randn(300, generator=generator)).double()
+    patients = patient_groups(None, 300, CPU)
+    by_cells = resampled_areas(y, s, patients, 4000, 1)
+    by_rows = resampled_areas(y[None], s[None], patients, 4000, 1)[:, 0]
+    assert float(by_cells.mean()) == pytest.approx(float(by_rows.mean()), abs=0.002)
+    assert float(by_cells.std()) == pytest.approx(float(by_rows.std()), rel=0.05)
