@@ -78,7 +78,7 @@ def bootstrap_coverage(
     import torch
 
     from medres.metrics.auroc_intervals import clustered_auroc_estimate
-    from medres.metrics.intervals import PatientGroups, percentile_intervals
+    from medres.metrics.intervals import PatientGroups
     from medres.metrics.placements import delong_area
     from medres.metrics.runs import resampled_areas
 
@@ -94,10 +94,9 @@ def bootstrap_coverage(
         )
         score = shift * label + 0.5**0.5 * (own.repeat(2) + noise)
         samples = resampled_areas(label, score, patients, BOOTSTRAP_RESAMPLES, draw)
-        (interval,) = percentile_intervals(samples[:, None])
         value = float(delong_area(label, score, with_variance=False).area)
         counts = positives, n_patients - positives
-        estimate = clustered_auroc_estimate(value, interval, *counts)
+        estimate = clustered_auroc_estimate(value, samples, *counts)
         held += estimate.low <= area <= estimate.high
     return held / draws
 
@@ -169,8 +168,8 @@ def bootstrap_section(draws: int) -> list[str]:
     return [
         "## Patient bootstrap",
         "",
-        "AUROC over images, two of each patient, whose scores correlate by one half; percentile",
-        f"interval of {BOOTSTRAP_RESAMPLES} resamples, {draws:,} draws a cell.",
+        "AUROC over images, two of each patient, whose scores correlate by one half;",
+        f"{BOOTSTRAP_RESAMPLES} resamples, {draws:,} draws a cell.",
         "",
         f"| patients with the finding | prevalence | {areas} |",
         f"|--:|--:|{'--:|' * len(BOOTSTRAP_AREAS)}",

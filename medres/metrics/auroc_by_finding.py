@@ -22,7 +22,6 @@ from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
     patient_groups,
-    percentile_intervals,
 )
 from medres.metrics.placements import delong_area
 from medres.metrics.runs import resampled_areas
@@ -104,8 +103,8 @@ def _drawn(
     samples = resampled_areas(label, score, patients, resamples, seed)
     return tuple(
         _undefined(m, n, level, "patient bootstrap")
-        or clustered_auroc_estimate(value, interval, int(m), int(n), level)
-        for (m, n, value), interval in zip(table, percentile_intervals(samples, level), strict=True)
+        or clustered_auroc_estimate(value, drawn, int(m), int(n), level)
+        for (m, n, value), drawn in zip(table, samples.unbind(1), strict=True)
     )
 
 

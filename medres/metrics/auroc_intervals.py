@@ -7,6 +7,7 @@ DeLong's is what most papers print.
 
 from __future__ import annotations
 
+from math import exp, log
 from typing import Literal
 
 import torch
@@ -232,17 +233,44 @@ def pairs_bound(value: float, m: int, n: int, level: float = LEVEL) -> Estimate:
 
 
 def clustered_auroc_estimate(
-    value: float, interval: BootstrapInterval, m: int, n: int, level: float = LEVEL
+    value: float, samples: Tensor, m: int, n: int, level: float = LEVEL
 ) -> Estimate:
-    """The bootstrap interval of an AUROC, or the bound where every resample agrees.
+    """The patient bootstrap's interval of an AUROC: its standard error, on the logit scale.
+
+    Percentiles fall short near 1 (.91 at AUROC .95 with 50 positive patients of 500), where the
+    AUROC's distribution is skewed; on the logit scale it is nearly normal. The quantile is
+    Student's, with one degree of freedom less than the scarcer class has patients. At AUROC 0 and
+    1, and where every resample agrees, the bound of `pairs_bounds` stands in.
 
     Args:
         value: AUROC over rows.
-        interval: the patient bootstrap's.
+        samples: (resamples,) AUROCs of the patient bootstrap, NaN where one class only was drawn.
         m: patients with a positive row.
         n: patients with a negative row.
         level: confidence level in (0, 1).
     """
     if value in (0, 1):
         return pairs_bound(value, m, n, level)
-    return bootstrap_estimate(value, interval, level, note=few_note(m, n, BOOTSTRAP_NEEDS))
+    missing = samples.isnan().sum()
+    spread = (samples - samples.nanmean()).square().nansum() / (len(samples) - missing - 1)
+    error, left_out = torch.stack([spread.sqrt(), missing.to(spread)]).tolist()
+    drawn = BootstrapInterval(None, None, len(samples), int(left_out))
+    note = few_note(m, n, BOOTSTRAP_NEEDS)
+    if len(samples) - left_out < 2:
+        return bootstrap_estimate(value, drawn, level, note=note)
+    if error == 0:
+        return auroc_estimate(value, 0.0, m, n, level, "DeLong")
+    half = student_quantile(level, max(min(m, n) - 1, 1)) * error / (value * (1 - value))
+    low, high = (1 / (1 + exp(-(log(value / (1 - value)) + h))) for h in (-half, half))
+    return Estimate(value, low, high, level, f"{drawn.method}, logit scale", note)
+
+
+def student_quantile(level: float, freedom: int) -> float:
+    """The t of a two-sided interval by its expansion around z, to 1 % from 9 degrees of freedom on.
+
+    References:
+        Abramowitz & Stegun, Handbook of Mathematical Functions (1964), 26.7.5.
+    """
+    z, v = normal_quantile(level), freedom
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + (z**3 + z) / (4 * v) + second / v**2

@@ -305,6 +305,7 @@ class _Drawn:
         self.rows, self.level, self.units = rows, level, units
         self.values = values.tolist()
         self.intervals = percentile_intervals(samples, level)
+        self.aurocs = samples[:, COLUMNS.index("auroc")]
         self.patient_level = rows.is_patient_level
 
     def _drawn(self, name: str) -> tuple[float, BootstrapInterval]:
@@ -332,7 +333,7 @@ class _Drawn:
             auroc = auroc_estimate(area[0], variance, m, n, level)
         else:
             variance = float(clustered_variance(rows.y_true, rows.y_score, rows.patients))
-            auroc = clustered_auroc_estimate(*area, m, n, level)
+            auroc = clustered_auroc_estimate(area[0], self.aurocs, m, n, level)
         clustered = not self.patient_level
         delong = auroc_estimate(area[0], variance, m, n, level, "DeLong", clustered=clustered)
         precision = average_precision_estimate(*self._drawn("average_precision"), m, n, level)

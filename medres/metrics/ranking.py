@@ -123,7 +123,8 @@ def auroc(
     value, m, n = read_back(label, score, found.area, found.positives, found.negatives)
     check_both_classes("AUROC", int(m), int(n))
     samples = resampled_areas(label, score, patients, resamples, seed)
-    return clustered_auroc_estimate(value, *_drawn(label, samples, patients, level))
+    m, n = patients_by_class(label, patients.index, patients.n).tolist()
+    return clustered_auroc_estimate(value, samples, int(m), int(n), level)
 
 
 def _auroc_closed(
@@ -202,7 +203,9 @@ def average_precision(
         resamples=resamples,
         seed=seed,
     )
-    return average_precision_estimate(value, *_drawn(label, samples, patients, level))
+    m, n = patients_by_class(label, patients.index, patients.n).tolist()
+    (interval,) = percentile_intervals(samples[:, None], level)
+    return average_precision_estimate(value, interval, int(m), int(n), level)
 
 
 def average_precision_estimate(
@@ -223,11 +226,3 @@ def average_precision_estimate(
     if value == 1:
         return pairs_bound(value, m, n, level)
     return bootstrap_estimate(value, interval, level, note=few_note(m, n, BOOTSTRAP_NEEDS))
-
-
-def _drawn(
-    label: Tensor, samples: Tensor, patients: PatientGroups, level: float
-) -> tuple[BootstrapInterval, int, int, float]:
-    """What an estimate takes after its value: interval, patients of each class, level."""
-    m, n = patients_by_class(label, patients.index, patients.n).tolist()
-    return percentile_intervals(samples[:, None], level)[0], int(m), int(n), level

@@ -46,7 +46,7 @@ def test_repeated_patients_are_resampled_whole_and_the_same_ones_for_all_finding
     ids = torch.arange(120).repeat(3)
     one, same = auroc_by_finding(label, score, patient_ids=ids)
     assert one == same == auroc(label[:, 0], score[:, 0], patient_ids=ids)
-    assert one.method == "patient bootstrap, 2000 resamples"
+    assert one.method == "patient bootstrap, 2000 resamples, logit scale"
 
 
 def test_one_finding_may_be_a_vector():

@@ -239,7 +239,7 @@ def test_patients_with_several_rows_get_the_patient_bootstrap():
     ids = torch.arange(60).repeat(4)
     again = auroc(label.repeat(4), score.repeat(4), patient_ids=ids)
     naive = auroc(label.repeat(4), score.repeat(4), method="DeLong")
-    assert again.method == "patient bootstrap, 2000 resamples"
+    assert again.method == "patient bootstrap, 2000 resamples, logit scale"
     assert again.value == once.value
     assert again.high - again.low == pytest.approx(once.high - once.low, rel=0.1)
     assert naive.high - naive.low < 0.6 * (once.high - once.low)
@@ -315,8 +315,8 @@ def test_three_axes_are_refused():
 def test_the_patient_bootstrap_can_be_asked_for():
     y, s = (a[:, 0] for a in columns(400))
     drawn = auroc(y, s, method="patient bootstrap")
-    closed = auroc(y, s, method="DeLong")
-    assert drawn.method == "patient bootstrap, 2000 resamples"
+    closed = auroc(y, s, method="logit-DeLong")
+    assert drawn.method == "patient bootstrap, 2000 resamples, logit scale"
     assert [drawn.low, drawn.high] == pytest.approx([closed.low, closed.high], abs=0.01)
 
 
