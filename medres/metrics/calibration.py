@@ -6,13 +6,13 @@ mass: as many rows in each as ties allow, since equal scores are never parted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import LEVEL, Estimate
@@ -148,7 +148,9 @@ def bin_columns(
         number = (y_score * bins).floor().clamp(0, bins - 1).long()
     else:
         number = _ranks(y_score).mul(bins).floor().clamp(0, bins - 1).long()
-    member = one_hot(number, bins).to(y_true.dtype)
+    # By comparison: torch's one_hot reads its input's range back from the device.
+    place = torch.arange(bins, device=number.device)
+    member = (number[:, None] == place).to(y_true.dtype)
     return torch.cat([member, member * y_score[:, None], member * y_true[:, None]], dim=1)
 
 
@@ -234,7 +236,7 @@ def chance_error(
     gap = normal @ root.T
     still = torch.zeros_like(gap)
     errors = calibration_error(torch.cat([counts.expand_as(gap), gap, still], dim=1), norm)
-    return errors.quantile((1 + level) / 2)
+    return errors.sort().values[math.ceil((1 + level) / 2 * draws) - 1]
 
 
 def calibration_error_estimate(
