@@ -43,7 +43,8 @@ class ReportConfig:
         target: sensitivity or specificity that the rule asks for.
         target_by: its lower confidence bound, or the observed rate.
         miss_cost: for the rule cost.
-        compare: table of another model's scores of the same rows.
+        compare: table of another model's scores of the same rows, in the same order.
+        compare_validation: table to choose that model's thresholds on.
         prevalence: of the target population.
         at_specificity: at which to give the sensitivity.
         at_sensitivity: at which to give the specificity.
@@ -66,6 +67,7 @@ class ReportConfig:
     target_by: Literal["lower_bound", "observed"] = "lower_bound"
     miss_cost: float = 10.0
     compare: Path | None = None
+    compare_validation: Path | None = None
     prevalence: float | None = None
     at_specificity: tuple[float, ...] = ()
     at_sensitivity: tuple[float, ...] = ()
@@ -105,6 +107,8 @@ def run(config: ReportConfig) -> Path:
     )
     evaluation = report.as_json(**_describe(config, table))
     evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
+    if config.compare:
+        evaluation["comparison"] = compare_tables(config, table, thresholds)
     page = write_evidence(evaluation, config.out)
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
@@ -208,11 +212,53 @@ def ask_details(config: ReportConfig, table: ScoreTable) -> tuple[AskedDetails, 
     ), notes
 
 
+def compare_tables(
+    config: ReportConfig, table: ScoreTable, thresholds: dict[str, Threshold]
+) -> dict[str, Any]:
+    """Differences to another model on the same rows, as `evaluation.json` holds them.
+
+    Thresholds given by hand hold for both models; chosen ones need a validation table of each.
+
+    Raises:
+        ManifestError: the other table has other rows.
+    """
+    from medres.data.score_table import check_same_rows, read_scores
+    from medres.metrics.model_comparison import compare_models
+
+    other = read_scores(config.compare or "", table.findings)
+    check_same_rows(table, other)
+    theirs = thresholds if config.threshold else {}
+    if config.compare_validation:
+        validation = read_scores(config.compare_validation, table.findings)
+        theirs, _ = thresholds_of(validation, _rule(config))
+    comparison = compare_models(
+        table.y_true,
+        table.y_score,
+        other.y_score,
+        table.findings,
+        first_thresholds=thresholds,
+        second_thresholds=theirs,
+        patient_ids=table.patient_ids,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    return {
+        "first": config.scores.name,
+        "second": other.path.name,
+        "findings": comparison.as_json(),
+    }
+
+
 def _describe(config: ReportConfig, table: ScoreTable) -> dict[str, Any]:
     from medres.files import file_digest
     from medres.provenance import collect_provenance
 
-    inputs = {"scores": config.scores, "validation": config.validation, "compare": config.compare}
+    inputs = {
+        "scores": config.scores,
+        "validation": config.validation,
+        "compare": config.compare,
+        "compare_validation": config.compare_validation,
+    }
     digests = {f"{name}_sha256": file_digest(path) for name, path in inputs.items() if path}
     return {
         "dataset": {
@@ -241,6 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--validation", type=Path, help="table to choose thresholds on")
     add_rule_options(parser)
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="another model, same rows")
+    parser.add_argument("--compare-validation", type=Path, help="to choose its thresholds on")
     parser.add_argument("--prevalence", type=float, help="of the target population")
     parser.add_argument("--at-specificity", **several, type=float, metavar="RATE")
     parser.add_argument("--at-sensitivity", **several, type=float, metavar="RATE")

@@ -208,3 +208,30 @@ def select_groups(
                 f"--subgroup {name} if it should."
             )
     return chosen, notes
+
+
+def check_same_rows(first: ScoreTable, second: ScoreTable) -> None:
+    """Raise unless two tables hold scores of the same rows, in the same order.
+
+    Raises:
+        ManifestError: another number of rows, or another patient or label in a row.
+    """
+    if len(first.y_true) != len(second.y_true):
+        raise ManifestError(
+            f"{second.path}: {len(second.y_true)} scored rows, {first.path.name} has "
+            f"{len(first.y_true)}; give the other model's scores of the same rows"
+        )
+    if first.patient_ids and second.patient_ids and first.patient_ids != second.patient_ids:
+        pairs = zip(first.patient_ids, second.patient_ids, strict=True)
+        row = next(k for k, (a, b) in enumerate(pairs) if a != b)
+        raise ManifestError(
+            f"{second.path}: scored row {row + 1} is of another patient than in "
+            f"{first.path.name}; sort both tables alike"
+        )
+    for k, (mine, theirs) in enumerate(zip(first.y_true, second.y_true, strict=True)):
+        for name, a, b in zip(first.findings, mine, theirs, strict=True):
+            if a != b and not (math.isnan(a) and math.isnan(b)):
+                raise ManifestError(
+                    f"{second.path}: scored row {k + 1} has another label of {name} than in "
+                    f"{first.path.name}; sort both tables alike"
+                )

@@ -10,13 +10,14 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError
+from medres.metrics.comparison import holm
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
 from medres.metrics.inputs import ArrayLike, as_columns, check_counts
 from medres.metrics.intervals import (
@@ -75,14 +76,16 @@ class InteractionTest:
     Attributes:
         p_value: in [0, 1], or None where it is undefined.
         method: which test, or why there is none.
+        p_holm: adjusted over the columns of the analysis, for this figure.
     """
 
     p_value: float | None
     method: str
+    p_holm: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """The test as `evaluation.json` holds it."""
-        return {"p_value": self.p_value, "method": self.method}
+        return {"p_value": self.p_value, "p_holm": self.p_holm, "method": self.method}
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,20 @@ def subgroup_analysis(
     options = _Options(threshold, minimum, level, resamples, seed, units)
     rows = _Rows(label[given], score[given], patients.index[given])
     kept = given.cpu().numpy()
-    return tuple(_column(name, values[kept], rows, options) for name, values in columns.items())
+    return _adjusted(
+        [_column(name, values[kept], rows, options) for name, values in columns.items()]
+    )
+
+
+def _adjusted(columns: Sequence[SubgroupColumn]) -> tuple[SubgroupColumn, ...]:
+    """Holm's p-values over the columns, for each figure: many columns find some difference."""
+    tests = [dict(column.interaction) for column in columns]
+    for figure in COMPARED:
+        tested = [t for t in tests if figure in t and t[figure].p_value is not None]
+        p_values = [t[figure].p_value or 0.0 for t in tested]
+        for test, p in zip(tested, holm(p_values), strict=True):
+            test[figure] = replace(test[figure], p_holm=p)
+    return tuple(replace(c, interaction=t) for c, t in zip(columns, tests, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

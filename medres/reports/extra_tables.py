@@ -172,5 +172,35 @@ def _p_value(test: Mapping[str, Any]) -> str:
     p = test.get("p_value")
     if p is None:
         return f"undefined ({test['method']})"
-    number = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{number} ({test['method']})"
+    adjusted = test.get("p_holm")
+    holm = "" if adjusted is None or adjusted == p else f", {_p_of(adjusted)} by Holm"
+    return f"{_p_of(p)}{holm} ({test['method']})"
+
+
+def comparison_table(evaluation: Mapping[str, Any]) -> ExtraTable | None:
+    """Differences of two models, a row a finding and figure; None where none were compared."""
+    section = evaluation.get("comparison")
+    if not section:
+        return None
+    names = {kind.key: kind.name for kind in FIGURE_KINDS}
+    rows = []
+    for finding, figures in section["findings"].items():
+        for key, result in figures.items():
+            what = f"{finding}: {names[key]}"
+            if "undefined" in result:
+                rows.append((what, f"undefined ({result['undefined']})", "", "", "", ""))
+                continue
+            first, second = (format_number(result[side]) for side in ("first", "second"))
+            difference, p = _signed(result["difference"], 1), _p_of(result["p_value"])
+            tested = f"{p} ({result['test']})"
+            rows.append((what, first, second, difference, tested, _p_of(result["p_holm"])))
+    return ExtraTable(
+        f"{section['first']} against {section['second']}",
+        "On the same cases. Difference: first less second. Holm: adjusted over the findings.",
+        ("Figure", "First", "Second", "Difference (interval)", "p (test)", "p, Holm"),
+        tuple(rows),
+    )
+
+
+def _p_of(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

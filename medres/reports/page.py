@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medres.reports import summary
-from medres.reports.extra_tables import ExtraTable, extra_tables
+from medres.reports.extra_tables import ExtraTable, comparison_table, extra_tables
 from medres.reports.figures import (
     draw_precision_recall,
     draw_reliability,
@@ -34,7 +34,7 @@ CAPTIONS = {
 # Sections of the evaluation that have a place of their own on the page.
 PLACED = {
     *("schema", "unit", "n", "findings", "macro", "micro", "multiclass", "notes"),
-    *("splits", "leakage", "training"),
+    *("splits", "leakage", "training", "comparison"),
 }
 SECTION_TITLES = {
     "dataset": "Data set",
@@ -162,6 +162,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "left_out": summary.describe_left_out(evaluation),
         },
         "micro": _micro(evaluation),
+        "comparison": comparison_table(evaluation),
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medres.data.score_table import read_scores, select_groups
+from medres.data.score_table import check_same_rows, read_scores, select_groups
 from medres.errors import ManifestError
 
 
@@ -90,3 +90,15 @@ def test_columns_with_a_few_values_are_groups_and_others_are_said(tmp_path: Path
     assert list(select_groups(table, ["serial"])[0]) == ["serial"]
     with pytest.raises(ManifestError, match="no subgroup column 'view'; the columns that may be"):
         select_groups(table, ["view"])
+
+
+def test_tables_of_other_rows_are_not_compared(tmp_path: Path):
+    first = read_scores(write(tmp_path, "patient_id,y_true,y_score\nA,1,0.5\nB,,0.4\n"))
+    check_same_rows(first, first)
+    for text, message in (
+        ("patient_id,y_true,y_score\nA,1,0.5\n", "1 scored rows, scores.csv has 2; give the other"),
+        ("patient_id,y_true,y_score\nA,1,0.5\nC,,0.4\n", "scored row 2 is of another patient than"),
+        ("patient_id,y_true,y_score\nA,0,0.5\nB,,0.4\n", "row 1 has another label of finding than"),
+    ):
+        with pytest.raises(ManifestError, match=message):
+            check_same_rows(first, read_scores(write(tmp_path, text)))

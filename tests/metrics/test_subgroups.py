@@ -179,7 +179,7 @@ def test_column_as_json_holds_every_group():
     values = subgroup_analysis(y, s, groups, threshold=0.5)[0].as_json()
     assert set(values["groups"]) == {"F", "M"}
     assert set(values["groups"]["F"]["gaps"]) == {"auroc", "sensitivity", "specificity"}
-    assert set(values["interaction"]["auroc"]) == {"p_value", "method"}
+    assert set(values["interaction"]["auroc"]) == {"p_value", "p_holm", "method"}
 
 
 def test_impossible_groups_are_refused():
@@ -192,3 +192,11 @@ def test_impossible_groups_are_refused():
         subgroup_analysis(y, s, groups, minimum=1)
     with pytest.raises(MetricInputError, match="labels in y_true are neither 0 nor 1"):
         subgroup_analysis(torch.from_numpy(y) + 1, s, groups)
+
+
+def test_tests_of_several_columns_are_adjusted_by_holm():
+    y, s, groups = drawn(3, worse_for="M")
+    sex, site = subgroup_analysis(y, s, groups, threshold=0.5)
+    p = [column.interaction["auroc"].p_value for column in (sex, site)]
+    assert sex.interaction["auroc"].p_holm == pytest.approx(2 * min(p))
+    assert site.interaction["auroc"].p_holm == pytest.approx(max(2 * min(p), max(p)))

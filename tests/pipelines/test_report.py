@@ -92,6 +92,36 @@ def test_classes_that_exclude_one_another_have_a_confusion_matrix(tmp_path: Path
     assert "Hand till AUROC" in (out / "evaluation.html").read_text(encoding="utf-8")
 
 
+def test_two_models_are_compared_on_the_same_rows(tmp_path: Path, capsys):
+    first = write_scores(tmp_path / "first.csv", 1, findings=("opacity", "effusion"))
+    with first.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    generator = np.random.default_rng(3)
+    for row in rows:
+        row["opacity_score"] = f"{float(row['opacity_score']) * generator.random():.4f}"
+    second = tmp_path / "second.csv"
+    with second.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    out = tmp_path / "report"
+    options = ["--compare", str(second), "--threshold", "0.5", "--resamples", "100"]
+    assert main([str(first), "--out", str(out), *options]) == 0
+    comparison = evaluation(out)["comparison"]
+    assert (comparison["first"], comparison["second"]) == ("first.csv", "second.csv")
+    opacity, effusion = (comparison["findings"][name] for name in ("opacity", "effusion"))
+    assert opacity["auroc"]["difference"]["value"] > 0
+    assert opacity["auroc"]["p_value"] <= opacity["auroc"]["p_holm"] < 0.01
+    assert opacity["sensitivity"]["test"] == "McNemar, exact"
+    assert effusion["auroc"]["difference"]["value"] == 0
+    assert effusion["auroc"]["p_holm"] == 1
+    page = (out / "evaluation.html").read_text(encoding="utf-8")
+    assert "first.csv against second.csv" in page
+    other = write_scores(tmp_path / "other.csv", 9, findings=("opacity", "effusion"))
+    assert main([str(first), "--out", str(out), "--compare", str(other)]) == 2
+    assert "has another label of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
