@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +17,11 @@ from medres.metrics.inputs import ArrayLike, as_tensors
 from medres.metrics.intervals import RESAMPLES, patient_groups
 from medres.metrics.operating_point import Threshold
 from medres.metrics.paired_decisions import compare_decisions
-from medres.metrics.weighted import at_threshold
+from medres.metrics.weighted import WeightedMetric, at_threshold
 
-FIGURES = ("auroc", "average_precision", "brier_score", "sensitivity", "specificity")
+Measure = Literal["sensitivity", "specificity"]
+MEASURES: tuple[Measure, ...] = ("sensitivity", "specificity")
+FIGURES = ("auroc", "average_precision", "brier_score", *MEASURES)
 
 
 @dataclass(frozen=True)
@@ -117,50 +121,62 @@ class _Rows:
     def compare(
         self, first: Threshold | None, second: Threshold | None
     ) -> dict[str, Comparison | str]:
-        pair = (self.label, self.first, self.second)
-        options = {"level": self.level, "patient_ids": self.patient}
-
-        def drawn(metric: object) -> Comparison:
-            return bootstrap_difference(
-                *pair, metric, resamples=self.resamples, seed=self.seed, **options
-            )
-
         results: dict[str, Comparison | str] = {
-            "auroc": _attempt(lambda: compare_aurocs(*pair, **options)),
-            "average_precision": _attempt(lambda: drawn("average_precision")),
-            "brier_score": _attempt(lambda: drawn("brier_score"))
+            "auroc": _attempt(
+                lambda: compare_aurocs(
+                    self.label,
+                    self.first,
+                    self.second,
+                    level=self.level,
+                    patient_ids=self.patient,
+                )
+            ),
+            "average_precision": _attempt(lambda: self._drawn("average_precision")),
+            "brier_score": _attempt(lambda: self._drawn("brier_score"))
             if self._probabilities
             else "scores outside [0, 1] are no probabilities",
         }
-        for measure in ("sensitivity", "specificity"):
-            results[measure] = (
-                "a model has no threshold"
-                if first is None or second is None
-                else _attempt(lambda m=measure: self._decisions(m, first.value, second.value))
+        if first is None or second is None:
+            return results | dict.fromkeys(MEASURES, "a model has no threshold")
+        for measure in MEASURES:
+            results[measure] = _attempt(
+                partial(self._decisions, measure, first.value, second.value)
             )
         return results
+
+    def _drawn(
+        self,
+        metric: Literal["average_precision", "brier_score"] | WeightedMetric,
+        second: WeightedMetric | None = None,
+    ) -> Comparison:
+        return bootstrap_difference(
+            self.label,
+            self.first,
+            self.second,
+            metric,
+            second_metric=second,
+            level=self.level,
+            patient_ids=self.patient,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
 
     @property
     def _probabilities(self) -> bool:
         scores = torch.stack([self.first, self.second])
         return bool(((scores >= 0) & (scores <= 1)).all())
 
-    def _decisions(self, measure: str, first: float, second: float) -> Comparison:
-        if len(torch.unique(self.patient)) == self.patient.numel():
-            return compare_decisions(
-                self.label, self.first, self.second, first, second,
-                measure=measure, level=self.level,
-            )  # fmt: skip
-        return bootstrap_difference(
+    def _decisions(self, measure: Measure, first: float, second: float) -> Comparison:
+        if len(torch.unique(self.patient)) < self.patient.numel():
+            return self._drawn(at_threshold(measure, first), at_threshold(measure, second))
+        return compare_decisions(
             self.label,
             self.first,
             self.second,
-            at_threshold(measure, first),
-            second_metric=at_threshold(measure, second),
+            first,
+            second,
+            measure=measure,
             level=self.level,
-            patient_ids=self.patient,
-            resamples=self.resamples,
-            seed=self.seed,
         )
 
 
