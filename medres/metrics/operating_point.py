@@ -88,6 +88,22 @@ def decision_indicators(y_true: Tensor, y_score: Tensor, threshold: float) -> Te
     return torch.stack([called * y_true, called * absent, missed * absent, missed * y_true], dim=1)
 
 
+def decision_counts(y_true: Tensor, y_score: Tensor, thresholds: Tensor) -> Tensor:
+    """The four counts of several findings at once, without a wait for the device.
+
+    Args:
+        y_true: (N,) or (N, F) labels: 0, 1, or NaN = missing, which is counted nowhere.
+        y_score: the same shape; called positive where score ≥ threshold.
+        thresholds: 0-dimensional or (F,).
+
+    Returns:
+        (4,) or (4, F) float64: tp, fp, tn, fn, as `decision_measures.measures` takes them.
+    """
+    called, present, absent = y_score >= thresholds, y_true == 1, y_true == 0
+    cells = (called & present, called & absent, ~called & absent, ~called & present)
+    return torch.stack([cell.sum(0) for cell in cells]).to(torch.float64)
+
+
 def sensitivity(
     counts: Confusion, *, level: float = LEVEL, method: ProportionMethod = "Wilson"
 ) -> Estimate:

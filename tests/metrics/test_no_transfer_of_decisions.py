@@ -14,7 +14,7 @@ from medres.metrics.fixed_rate import rate_at
 from medres.metrics.intervals import PatientGroups, wilson_bounds
 from medres.metrics.logistic import fit_intercept, fit_line, separated
 from medres.metrics.multiclass import prepare_multiclass
-from medres.metrics.operating_point import decision_indicators
+from medres.metrics.operating_point import decision_counts, decision_indicators
 from medres.metrics.proportions import patient_sums
 from medres.metrics.sorted_scores import cumulative_counts, rank_scores
 
@@ -36,6 +36,8 @@ def test_decisions_read_nothing_back():
     ranked = rank_scores(label, score)
     with Refuse():
         cells = patient_sums(decision_indicators(label, score, 0.5), PATIENTS)
+        pair = torch.stack([label, label], dim=1), torch.stack([score, score], dim=1)
+        measures(*decision_counts(*pair, cells.new_zeros(2) + 0.5).unbind(0))
         measures(*cells.sum(0).unbind(0)), wilson_bounds(cells[:, 0], cells.sum(1))
         for wanted in ("sensitivity", "specificity"):
             rate_at(wanted, *cumulative_counts(ranked), 0.9)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.metrics
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from medres.metrics.operating_point import (
     Threshold,
     choose_threshold,
     confusion,
+    decision_counts,
     npv,
     ppv,
     sensitivity,
@@ -41,6 +43,20 @@ def test_confusion_of_asah_equals_procs(test_data: Path):
 
 def test_confusion_calls_a_score_at_the_threshold_positive():
     assert confusion([0, 1, 1, 0], [0.5, 0.5, 0.4, 0.6], 0.5) == Confusion(1, 2, 0, 1)
+
+
+def test_counts_of_several_findings_leave_out_missing_labels():
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.rand(80, 3, generator=generator) < 0.5).double()
+    y[torch.rand(80, 3, generator=generator) < 0.2] = torch.nan
+    s = torch.rand(80, 3, generator=generator, dtype=torch.float64)
+    cuts = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64)
+    counts = decision_counts(y, s, cuts)
+    for f in range(3):
+        given = ~y[:, f].isnan()
+        single = confusion(y[given, f], s[given, f], float(cuts[f]))
+        assert Confusion(*(int(c) for c in counts[:, f])) == single
+        assert decision_counts(y[:, f], s[:, f], cuts[f]).tolist() == counts[:, f].tolist()
 
 
 def test_confusion_as_json_names_its_counts():
