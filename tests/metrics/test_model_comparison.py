@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from medres.metrics.comparison import bootstrap_difference, compare_aurocs, holm
-from medres.metrics.paired_decisions import compare_decisions
 
 from medres.errors import MetricInputError
+from medres.metrics.comparison import bootstrap_difference, compare_aurocs, holm
 from medres.metrics.model_comparison import FIGURES, compare_models
 from medres.metrics.operating_point import Threshold
+from medres.metrics.paired_decisions import compare_decisions
 
 HALF = Threshold(0.5, "by hand", 0)
 
