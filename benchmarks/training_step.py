@@ -146,7 +146,7 @@ def report(timings: Sequence[Timing], turns: int) -> str:
             "    python -m benchmarks.training_step --out benchmarks/RESULTS.md",
             "",
             f"ResNet-18, {BATCH} images of {SIDE} x {SIDE}: forward, loss, backward and",
-            f"AdamW, every tensor open; {turns} turns in one process of {threads} threads.",
+            f"AdamW, every tensor open; {turns} turns in one process, threads: {threads}.",
             f"The last row is what a run does by default; target: at least {TARGET} on a CPU that",
             "multiplies bf16.",
             "",
