@@ -1,6 +1,6 @@
 """How fast figures with intervals are: medres.metrics against scikit-learn and torchmetrics.
 
-    python -m benchmarks.metrics                  # prints the table; about 3 minutes
+    python -m benchmarks.metrics                  # prints the table; about 5 minutes
     python -m benchmarks.metrics --out benchmarks/RESULTS.md
 
 The programs take turns on the same scores, in one process. A loop of 2,000 scikit-learn resamples

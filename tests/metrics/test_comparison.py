@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -203,6 +203,7 @@ def test_a_margin_must_be_positive_and_a_standard_error_known():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+@settings(deadline=None)
 def test_holm_equals_statsmodels(p_values):
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medres.errors import UndefinedMetricError
@@ -38,6 +38,7 @@ def test_precision_recall_curve_of_a_table_with_ties_worked_by_hand():
 
 
 @given(cases)
+@settings(deadline=None)
 def test_full_curves_equal_scikit_learn(rows):
     y, s = zip(*rows, strict=True)
     roc = roc_curve(y, s, max_points=None)
@@ -52,6 +53,7 @@ def test_full_curves_equal_scikit_learn(rows):
 
 
 @given(cases)
+@settings(deadline=None)
 def test_dropping_straight_points_keeps_the_area_exactly(rows):
     y, s = zip(*rows, strict=True)
     thin = roc_curve(y, s)

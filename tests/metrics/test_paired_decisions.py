@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
@@ -21,6 +21,7 @@ def test_mcnemar_equals_the_published_table():
 
 
 @given(counts, counts, counts, counts)
+@settings(deadline=None)
 def test_mcnemar_equals_statsmodels(a: int, b: int, c: int, d: int):
     table = [[a, b], [c, d]]
     exact = statsmodels_mcnemar(table, exact=True)
@@ -40,6 +41,7 @@ def test_models_that_never_differ_have_a_p_value_of_1():
 
 
 @given(counts, counts, counts, counts)
+@settings(deadline=None)
 def test_paired_difference_holds_the_value_and_turns_with_the_models(a, b, c, d):
     if a + b + c + d == 0:
         return

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medres.errors import MetricInputError, UndefinedMetricError
@@ -21,6 +21,7 @@ def value(y, s, **options) -> float:
 
 
 @given(cases, st.sampled_from([0.05, 0.1, 0.33, 0.8]))
+@settings(deadline=None)
 def test_standardised_area_from_0_equals_scikit_learns_mcclish(rows, high: float):
     y, s = zip(*rows, strict=True)
     oracle = sklearn.metrics.roc_auc_score(y, s, max_fpr=high)
@@ -28,6 +29,7 @@ def test_standardised_area_from_0_equals_scikit_learns_mcclish(rows, high: float
 
 
 @given(cases)
+@settings(deadline=None)
 def test_the_whole_range_is_the_auroc_whichever_axis(rows):
     y, s = zip(*rows, strict=True)
     area = auroc(y, s).value
@@ -36,6 +38,7 @@ def test_the_whole_range_is_the_auroc_whichever_axis(rows):
 
 
 @given(cases, st.floats(0.05, 0.95))
+@settings(deadline=None)
 def test_plain_areas_of_two_ranges_add_up(rows, cut: float):
     y, s = zip(*rows, strict=True)
     for axis in ("false_positive_rate", "sensitivity"):

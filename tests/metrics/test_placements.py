@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medres.metrics.intervals import PatientGroups
@@ -24,6 +24,7 @@ rows = st.lists(
 
 
 @given(rows)
+@settings(deadline=None)
 def test_clustered_variance_equals_the_slow_twin(rows):
     y, s, patients = (np.array(column) for column in zip(*rows, strict=True))
     _, index = np.unique(patients, return_inverse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -100,6 +100,7 @@ def test_average_precision_of_a_table_with_ties_worked_by_hand():
 
 
 @given(labelled)
+@settings(deadline=None)
 def test_ranking_equals_the_slow_twins_and_scikit_learn(case):
     y, s = case
     tp, fp = counts(y, s)
@@ -114,6 +115,7 @@ def test_ranking_equals_the_slow_twins_and_scikit_learn(case):
 
 
 @given(labelled)
+@settings(deadline=None)
 def test_auroc_is_invariant_to_monotone_transforms_and_row_order(case):
     y, s = case
     same = auroc(y, s)
@@ -126,6 +128,7 @@ def sklearn_rank(scores):
 
 
 @given(labelled)
+@settings(deadline=None)
 def test_auroc_of_the_complement_is_one_minus_it_with_the_mirrored_interval(case):
     y, s = case
     for method in METHODS:
@@ -139,6 +142,7 @@ def test_auroc_of_the_complement_is_one_minus_it_with_the_mirrored_interval(case
 
 
 @given(labelled)
+@settings(deadline=None)
 def test_intervals_contain_the_value_within_0_and_1(case):
     y, s = case
     for estimate in (auroc(y, s), average_precision(y, s, resamples=200)):
@@ -147,6 +151,7 @@ def test_intervals_contain_the_value_within_0_and_1(case):
 
 
 @given(labelled, st.integers(0, 5))
+@settings(deadline=None)
 def test_weighted_counts_equal_repeated_rows(case, seed: int):
     y, s = case
     label, score = torch.as_tensor(y, dtype=torch.float64), torch.as_tensor(s)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medres.metrics.intervals import patient_bootstrap, patient_groups
@@ -18,6 +18,7 @@ rows = st.lists(
 
 
 @given(rows, st.integers(0, 9))
+@settings(deadline=None)
 def test_areas_of_runs_equal_the_slow_twin_on_repeated_rows(rows, seed: int):
     y, s = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     runs = score_runs(torch.from_numpy(y), torch.from_numpy(s))
@@ -53,6 +54,7 @@ def test_resampled_areas_take_the_draws_of_the_patient_bootstrap():
 
 
 @given(rows)
+@settings(deadline=None)
 def test_cells_of_runs_give_the_areas_of_their_rows(rows):
     y, s = (torch.tensor(column).double() for column in zip(*(rows * 5), strict=True))
     runs = score_runs(y, s)
