@@ -166,8 +166,8 @@ def train(
 
 def run_medres(state: dict[str, Tensor], images: Images) -> Course:
     """The recipe's schedule A with medres."""
-    torch.manual_seed(1)
     network = load(GrayscaleResNet(18, "adapter"), state)
+    give_new_head(network.backbone)
     course, look = watch(network, "", images)
     schedule = build_schedule(
         "freeze_then_finetune",
@@ -183,8 +183,8 @@ def run_medres(state: dict[str, Tensor], images: Images) -> Course:
 
 def run_as_written(state: dict[str, Tensor], images: Images) -> Course:
     """The recipe as it is found written, in train mode throughout as loops usually are."""
-    torch.manual_seed(1)
     network = seed_recipe.build_network(state, 1)
+    give_new_head(network[1])
     course, look = watch(network, "as written", images)
     loss = nn.BCEWithLogitsLoss()
     optimizer = seed_recipe.first_phase(network)
@@ -198,6 +198,12 @@ def run_as_written(state: dict[str, Tensor], images: Images) -> Course:
             optimizer.step()
         look()
     return course
+
+
+def give_new_head(backbone: Any) -> None:
+    """The same random head, whoever asks."""
+    torch.manual_seed(1)
+    backbone.fc = nn.Linear(backbone.fc.in_features, 1)
 
 
 def watch(network: nn.Module, naming: str, images: Images) -> tuple[Course, Callable[[], None]]:
