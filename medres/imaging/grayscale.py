@@ -265,11 +265,11 @@ def luma(rgb: NDArray[Any]) -> Values:
     The weights are Pillow's 16-bit fractions and sum to exactly 1: three equal channels give that
     channel. The result is not rounded.
     """
-    gray = rgb[..., 0] * np.float64(19595)
-    gray += rgb[..., 1] * np.float64(38470)
-    gray += rgb[..., 2] * np.float64(7471)
+    gray: Values = np.multiply(rgb[..., 0], 19595, dtype=np.float64)
+    for channel, weight in ((1, 38470), (2, 7471)):
+        gray += np.multiply(rgb[..., channel], weight, dtype=np.float64)
     gray /= 65536  # in place: colours take the most memory of all
-    return np.asarray(gray)
+    return gray
 
 
 def digest_pixels(image: GrayscaleImage) -> str:

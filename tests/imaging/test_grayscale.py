@@ -156,6 +156,13 @@ def test_luma_of_three_equal_channels_is_that_channel_exactly():
     np.testing.assert_array_equal(luma(np.stack([gray] * 3, axis=-1)), gray)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.int16, np.float32])
+def test_luma_is_computed_in_double_precision_whatever_the_type(dtype):
+    rgb = np.array([[3, 101, 7]], dtype)
+    assert luma(rgb).tolist() == [(3 * 19595 + 101 * 38470 + 7 * 7471) / 65536]
+    assert luma(rgb).dtype == np.float64
+
+
 def test_luma_weighs_colours_as_itu_601():
     colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     np.testing.assert_allclose(luma(colors), [76.245, 149.685, 29.07], atol=0.002)
