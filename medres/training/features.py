@@ -29,7 +29,6 @@ from medres.errors import ConfigError
 from medres.models.prefix import run_stages
 from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import Stage
-from medres.training.dataset import FORWARD_BATCH
 from medres.training.distributed import gather_shares, rank, world_size
 from medres.training.feature_plan import FeaturePhase, FeaturePlan, format_size
 
@@ -162,30 +161,43 @@ class FeatureCache:
     def _follow(self, trainer: Engine) -> None:
         self.epoch, self.iteration = trainer.state.epoch, trainer.state.iteration
 
-    def table(self, phase: FeaturePhase, loader: DataLoader, name: str) -> FeatureTable:
+    def table(
+        self, phase: FeaturePhase, loader: DataLoader, name: str, *, whole_batches: bool
+    ) -> FeatureTable:
         """The features of all images of a loader's data set, computed now if not yet in the phase.
 
         Args:
             phase: that the training is in.
             loader: of images, in the epoch whose randomness they are to have.
             name: of the images and their view, for people and files.
+            whole_batches: whether the network would see the images in batches of one size alone.
         """
         if phase != self.phase:
             self.phase = phase
             self.tables.clear()  # before the next ones need the room
         if name not in self.tables:
-            self.tables[name] = self._compute(phase, loader, name)
+            self.tables[name] = self._compute(phase, loader, name, whole_batches=whole_batches)
         return self.tables[name]
 
-    def _compute(self, phase: FeaturePhase, loader: DataLoader, name: str) -> FeatureTable:
-        """Of several processes each computes its share, and each gets all."""
+    def _compute(
+        self, phase: FeaturePhase, loader: DataLoader, name: str, *, whole_batches: bool
+    ) -> FeatureTable:
+        """Of several processes each computes its share, and each gets all.
+
+        In batches of the loader's own size: another size may take another kernel, whose sums are
+        rounded otherwise. What fills a batch up is left out afterwards.
+        """
         began, count = time.perf_counter(), len(loader.dataset)
         me, all_of_us = rank(), world_size()
         file = self.folder / f"features-{name}-{me}.bin" if phase.kept_in == "file" else None
         table = FeatureTable(count, file)
-        parts = list(BatchSampler(range(count), FORWARD_BATCH * all_of_us, drop_last=False))
-        # A process without an image in the last part computes one that is then left out.
-        shares = [part[me::all_of_us] or part[:1] for part in parts]
+        size: int = loader.batch_size
+        parts = list(BatchSampler(range(count), size * all_of_us, drop_last=False))
+        shares = []
+        for part in parts:
+            share = part[me::all_of_us]
+            wanted = size if whole_batches else max(1, len(share))
+            shares.append(share + part[:1] * (wanted - len(share)))
         for part, batch in zip(parts, over_batches(loader, shares), strict=True):
             own = len(part[me::all_of_us])
             features = self._run(batch[IMAGE], phase.start)[:own]
@@ -249,7 +261,7 @@ class FeatureLoader:
                 yield from over_batches(self.loader, now)
             else:
                 view = (cache.epoch - 1) % cache.plan.counts.views
-                table = cache.table(phase, self.loader, f"train-{view}")
+                table = cache.table(phase, self.loader, f"train-{view}", whole_batches=True)
                 yield from feature_batches(table, now, phase.start)
                 del table  # the next phase needs its room
 
@@ -277,7 +289,7 @@ class ValidationFeatureLoader:
         if phase.kept_in is None:
             yield from self.loader
         else:
-            table = cache.table(phase, self.loader, "validation")
+            table = cache.table(phase, self.loader, "validation", whole_batches=False)
             yield from feature_batches(table, self.loader.batch_sampler, phase.start)
 
 

@@ -163,8 +163,11 @@ def test_gradual_run_from_features_is_the_same_run(
 
 
 @pytest.mark.slow
-def test_stem_that_duplicates_is_the_same_run(config, data, seen, tmp_path) -> None:
-    model = dataclasses.replace(config.model, stem="duplicate")
+@pytest.mark.parametrize("depth", [18, 50])
+def test_other_stems_and_depths_are_the_same_run(config, data, seen, tmp_path, depth) -> None:
+    torch.manual_seed(5)
+    torch.save(GrayscaleResNet(depth, "duplicate", 1).state_dict(), tmp_path / "weights.pt")
+    model = ModelConfig(depth=depth, stem="duplicate", weights=str(tmp_path / "weights.pt"))
     config = dataclasses.replace(config, model=model)
     plain = train(config, data, tmp_path / "plain", feature_cache="off")
     seen.clear()
@@ -251,8 +254,8 @@ def test_features_are_computed_once_a_phase(tmp_path, monkeypatch) -> None:
     computed: list[tuple[str, str, int]] = []
     compute = FeatureCache._compute
 
-    def note(self, phase, loader, name):
-        table = compute(self, phase, loader, name)
+    def note(self, phase, loader, name, **options):
+        table = compute(self, phase, loader, name, **options)
         computed.append((phase.start, name, table.count))
         return table
 
@@ -265,6 +268,23 @@ def test_features_are_computed_once_a_phase(tmp_path, monkeypatch) -> None:
         for stage in ("head", "layer4", "layer3", "layer2")
         for name, count in (("train-0", 29), ("validation", 7))
     ]
+
+
+def test_features_are_computed_in_batches_of_the_size_that_trains(tmp_path, monkeypatch) -> None:
+    sizes: list[int] = []
+    compute = FeatureCache._run
+
+    def note(self, image, start):
+        sizes.append(len(image))
+        return compute(self, image, start)
+
+    monkeypatch.setattr(FeatureCache, "_run", note)
+    run = build_run(tmp_path, **{**SMALL, "epochs": 1, "preset": "linear_probe"})
+    cache = train_from_features(run)
+    (phase,) = cache.plan.phases
+    cache.table(phase, run.train_loader, "train-0", whole_batches=True)  # 29 images
+    cache.table(phase, run.validation_loader, "validation", whole_batches=False)  # 7
+    assert sizes == [4] * 8 + [4, 3]
 
 
 def test_compiled_network_trains_from_features(small, tmp_path, monkeypatch) -> None:
