@@ -189,9 +189,9 @@ def _given(config: ReportConfig, table: ScoreTable) -> list[tuple[str, float]]:
 def ask_details(config: ReportConfig, table: ScoreTable) -> tuple[AskedDetails, list[str]]:
     """What the report is to hold beside its usual figures, and notes on columns left out."""
     from medres.data.score_table import select_groups
+    from medres.metrics.age_bands import age_bands
     from medres.metrics.finding_details import AskedDetails
     from medres.metrics.operating_point import Threshold
-    from medres.metrics.subgroups import age_bands
     from medres.metrics.three_way import Band
 
     columns, notes = select_groups(table, config.subgroup or None)

@@ -20,7 +20,8 @@ device of the scores, exact with ties, patients as the resampling unit. No files
 - `calibration_line`: calibration slope, intercept, in the large
 - `decision_curve`: net benefit and interventions avoided
 - `agreement`: kappa; `multiclass`: classes that exclude one another
-- `subgroups`: figures by subgroup, gaps, tests of interaction
+- `subgroups`: figures by subgroup, gaps, tests of interaction; `age_bands`
+- `model_comparison`: two models, figure by figure and finding by finding
 - `sample_size`: what precision n cases give, and how many cases a precision takes
 - `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients

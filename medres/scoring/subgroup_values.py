@@ -9,7 +9,7 @@ from medres.data.manifest import Manifest
 from medres.errors import ManifestError, UnreadableImageError
 from medres.imaging.read import sniff_format
 from medres.imaging.subgroup_attributes import ATTRIBUTES, read_subgroup_attribute
-from medres.metrics.subgroups import age_bands
+from medres.metrics.age_bands import age_bands
 from medres.scoring.case_scores import CaseScores
 
 

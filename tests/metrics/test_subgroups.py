@@ -10,8 +10,6 @@ from medres.metrics.estimate import UndefinedEstimate
 from medres.metrics.intervals import wilson
 from medres.metrics.ranking import auroc
 from medres.metrics.subgroups import (
-    age_bands,
-    age_in_years,
     chi_square_tail,
     subgroup_analysis,
 )
@@ -156,18 +154,6 @@ def test_perfect_groups_have_no_test():
     column = subgroup_analysis(y, y, {"g": ["a", "a", "b", "b"] * 20}, threshold=0.5)[0]
     assert column.interaction["auroc"].method.startswith("undefined: a group has no variance")
     assert column.interaction["sensitivity"].p_value == 1.0
-
-
-def test_ages_come_from_numbers_and_dicom_strings():
-    assert age_in_years("045Y") == 45
-    assert age_in_years("018M") == 1.5
-    assert age_in_years("010W") == pytest.approx(0.1916, abs=1e-3)
-    assert age_in_years(" 63.5 ") == 63.5
-    assert np.isnan([age_in_years(a) for a in ("", "old", -1, 200, None)]).all()
-    assert age_bands(["017Y", 18, 39.9, "040Y", 79, 80, "", "100"]) == [
-        "under 18", "18 to 39", "18 to 39", "40 to 59", "60 to 79", "80 and over", "",
-        "80 and over",
-    ]  # fmt: skip
 
 
 def test_chi_square_tail_equals_scipys():
