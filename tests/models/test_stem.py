@@ -124,13 +124,22 @@ def test_deeper_networks_start_as_their_reference_in_float64(
     assert max(errors.values()) < 1e-10, errors
 
 
+@torch.no_grad()
+def own_rounding(rgb: nn.Module, gray: torch.Tensor) -> float:
+    """The RGB network in float32 against itself in float64: grows with depth."""
+    expected = rgb.double()(rgb_image("R1", gray.double()))
+    return relative_error(rgb.float()(rgb_image("R1", gray.float())).double(), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
-@pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-10), (torch.float32, 5e-6)])
-def test_every_depth_and_stem_starts_as_its_reference(depth, dtype, limit, rgb_network, gray_image):
-    rgb = rgb_network(depth, CLASSES).to(dtype)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_depth_and_stem_starts_as_its_reference(depth, dtype, rgb_network, gray_image):
+    rgb = rgb_network(depth, CLASSES)
     for side in ((33, 28), (64, 64), *([(224, 224)] if depth == 18 else [])):
-        errors = logit_errors(rgb, depth, gray_image(*side).to(dtype))
+        gray = gray_image(*side)
+        limit = 1e-10 if dtype == torch.float64 else max(5e-6, 4 * own_rounding(rgb, gray))
+        errors = logit_errors(rgb.to(dtype), depth, gray.to(dtype))
         assert max(errors.values()) < limit, errors
 
 
