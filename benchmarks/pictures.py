@@ -4,7 +4,7 @@
 
 A ResNet-18 is pretrained from random weights on scanner A, since no ImageNet weights come with the
 project, and then meets scanner B: through every stem, through the usual recipe as it is found
-written (`seed_recipe`), and through medres. The figures are printed as well (`figures.json`).
+written (`usual_recipe`), and through medres. The figures are printed as well (`figures.json`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import seed_recipe
+from benchmarks import usual_recipe
 from benchmarks.picture_pages import draw_all
 from medres.data.manifest import Split, read_manifest, select_rows
 from medres.data.splits import assign_splits
@@ -183,14 +183,14 @@ def run_medres(state: dict[str, Tensor], images: Images) -> Course:
 
 def run_as_written(state: dict[str, Tensor], images: Images) -> Course:
     """The recipe as it is found written, in train mode throughout as loops usually are."""
-    network = seed_recipe.build_network(state, 1)
+    network = usual_recipe.build_network(state, 1)
     give_new_head(network[1])
     course, look = watch(network, "as written", images)
     loss = nn.BCEWithLogitsLoss()
-    optimizer = seed_recipe.first_phase(network)
+    optimizer = usual_recipe.first_phase(network)
     for epoch in range(EPOCHS):
         if epoch == FROZEN_EPOCHS:
-            optimizer = seed_recipe.second_phase(network)
+            optimizer = usual_recipe.second_phase(network)
         network.train()
         for image, label in batches(images.train, epoch):
             optimizer.zero_grad()
@@ -338,10 +338,10 @@ def measure(manifest: Path) -> dict[str, Any]:
     scanner_a, scanner_b = load_images(manifest, "A"), load_images(manifest, "B")
     print(f"pretraining on {len(scanner_a.train[0])} images of scanner A", file=sys.stderr)
     state = pretrain(scanner_a)
-    typo = seed_recipe.build_network(state, 1)[1]
+    typo = usual_recipe.build_network(state, 1)[1]
     as_written, ours = run_as_written(state, scanner_b), run_medres(state, scanner_b)
     return {
-        "trainable_after_the_typo": seed_recipe.freeze_with_the_typo(typo),
+        "trainable_after_the_typo": usual_recipe.freeze_with_the_typo(typo),
         "tensors": len(list(typo.parameters())),
         "images": {"A": len(scanner_a.train[0]), "B": len(scanner_b.train[0])},
         "validation_b": len(scanner_b.validation[0]),
