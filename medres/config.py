@@ -38,6 +38,17 @@ STEM_INITS: dict[StemName, tuple[StemInit, ...]] = {
     "adapter": ("ones", "imagenet", "third", "bare_third"),
 }
 """What each stem may start as; `auto` takes the first. See `medres.models.stem`."""
+Preset = Literal[
+    "freeze_then_finetune",
+    "discriminative",
+    "gradual",
+    "layerwise_decay",
+    "surgical",
+    "batch_norm_affine",
+    "linear_probe",
+    "full",
+]
+"""Of unfreezing; see `medres.training.presets`."""
 
 
 @dataclass(frozen=True)
@@ -242,16 +253,7 @@ class TrainingConfig:
         augmentation: random changes of the training images.
     """
 
-    preset: Literal[
-        "freeze_then_finetune",
-        "discriminative",
-        "gradual",
-        "layerwise_decay",
-        "surgical",
-        "batch_norm_affine",
-        "linear_probe",
-        "full",
-    ] = "freeze_then_finetune"
+    preset: Preset = "freeze_then_finetune"
     epochs: int = 20
     batch_size: int = 32
     accumulate: int = 1

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from medres.config import RunConfig, StemName
+from medres.config import Preset, RunConfig, StemName
 from medres.data.manifest import Manifest
 from medres.errors import UnreadableImageError
 from medres.imaging.grayscale import ImageRecord
 from medres.imaging.read import read_record
-from medres.training.presets import Preset
 
 Size = Literal["small", "moderate", "plenty"]
 Shift = Literal["some", "big"]

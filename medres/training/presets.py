@@ -28,23 +28,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from medres.config import StageConfig, StagesConfig, StemName
+from medres.config import Preset, StageConfig, StagesConfig, StemName
 from medres.errors import ConfigError
 from medres.models.stages import STAGES, Tensors
 from medres.models.stem import STEMS
 from medres.training.course import COURSES, Course
 from medres.training.schedule import BatchNorm, Schedule, StagePlan
 
-Preset = Literal[
-    "freeze_then_finetune",
-    "discriminative",
-    "gradual",
-    "layerwise_decay",
-    "surgical",
-    "batch_norm_affine",
-    "linear_probe",
-    "full",
-]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 DECAY = 1 / 2.6
