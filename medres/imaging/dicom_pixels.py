@@ -175,7 +175,8 @@ def _strip_unused_bits(header: Header, array: NDArray[Any]) -> NDArray[Any]:
     if not stored - 1 <= high_bit < allocated:
         high_bit = stored - 1
     low, high = stored_range(header)
-    if high_bit == stored - 1 and low <= array.min() and array.max() <= high:
+    clean_below = low == 0 or low <= array.min()  # unsigned pixels are not below 0: a pass saved
+    if high_bit == stored - 1 and clean_below and array.max() <= high:
         return array
     array = array.astype(array.dtype.newbyteorder("="))
     array <<= allocated - 1 - high_bit

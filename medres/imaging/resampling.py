@@ -148,11 +148,20 @@ def resample(pixels: Pixels, wanted: tuple[int, int]) -> Pixels:
 
 def _resample_columns(pixels: Pixels, wanted: int) -> Pixels:
     """(h, W) to (h, w), a band of outputs at a time: each needs few of the inputs."""
-    weights = filter_weights(pixels.shape[1], wanted)
     resampled = np.empty((len(pixels), wanted), np.float32)
+    for left, low, high, weights in _bands(pixels.shape[1], wanted):
+        resampled[:, left : left + weights.shape[1]] = pixels[:, low:high] @ weights
+    return resampled
+
+
+@lru_cache(maxsize=64)
+def _bands(size: int, wanted: int) -> list[tuple[int, int, int, Pixels]]:
+    """First output, first input, end of the inputs, and (inputs, outputs) weights of each band."""
+    weights = filter_weights(size, wanted)
+    bands = []
     for left in range(0, wanted, BAND):
         share = weights[left : left + BAND]
         touched = np.flatnonzero(share.any(axis=0))
         low, high = int(touched[0]), int(touched[-1]) + 1
-        resampled[:, left : left + BAND] = pixels[:, low:high] @ share[:, low:high].T
-    return resampled
+        bands.append((left, low, high, np.ascontiguousarray(share[:, low:high].T)))
+    return bands
