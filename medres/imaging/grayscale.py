@@ -304,6 +304,12 @@ def is_tabular(stored: NDArray[Any], rendering: Rendering) -> bool:
     return stored.dtype.kind in "iu" and possible < stored.size and possible <= 0xFFFF
 
 
+def value_table(rendering: Rendering, intensity: Intensity) -> NDArray[np.float32]:
+    """(N,) display or modality values of every stored value, from the smallest."""
+    possible = np.arange(rendering.stored_low, rendering.stored_high + 1, dtype=np.float64)
+    return _render_values(possible, rendering, intensity)
+
+
 def look_up_rows(
     stored: NDArray[Any],
     rendering: Rendering,
@@ -321,7 +327,7 @@ def look_up_rows(
         that serves the next block as well.
     """
     low, high = rendering.stored_low, rendering.stored_high
-    table = _render_values(np.arange(low, high + 1, dtype=np.float64), rendering, intensity)
+    table = value_table(rendering, intensity)
     kind, size = stored.dtype.kind, stored.dtype.itemsize
     if size > 2:
         stored = np.clip(stored, low, high)

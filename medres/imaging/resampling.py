@@ -7,7 +7,7 @@ an image that is wanted small is never written out large. What comes out equals 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medres.imaging.grayscale import (
+    BLOCK_PIXELS,
     GrayscaleImage,
     Intensity,
     Rendering,
@@ -24,10 +25,12 @@ from medres.imaging.grayscale import (
     look_up_rows,
     padding_mask,
     render,
+    value_table,
 )
 
 Geometry = Literal["pad", "crop", "squash"]
 Pixels: TypeAlias = NDArray[np.float32]
+ROUNDING = 2e-7  # of float32
 BAND = 8  # outputs a product; their inputs overlap, so that fewer cost repetition
 
 
@@ -66,9 +69,45 @@ def render_resampled(
     """
     padding = padding_mask(stored, rendering.padding)
     if padding is None and stored.shape != wanted and is_tabular(stored, rendering):
-        rows, columns = stored.shape
-        return resample_rows(look_up_rows(stored, rendering, intensity), (rows, columns), wanted)
+        shape = (stored.shape[0], stored.shape[1])
+        line = _straight_line(value_table(rendering, intensity))
+        if line is None:
+            return resample_rows(look_up_rows(stored, rendering, intensity), shape, wanted)
+        slope, start = line
+        low, high = rendering.stored_low, rendering.stored_high
+        means = resample_rows(_float_rows(stored, low, high), shape, wanted)
+        return (means - np.float32(low)) * np.float32(slope) + np.float32(start)
     return resample(fill_padding(*render(stored, rendering, intensity)), wanted)
+
+
+def _straight_line(table: Pixels) -> tuple[float, float] | None:
+    """Step and first value where a table is a straight line, as a rescale or a full window is.
+
+    Such a rendering may as well follow the resampling, whose weights sum to 1: on the few pixels
+    that are wanted.
+    """
+    steps = len(table) - 1
+    if steps < 1:
+        return None
+    first, slope = float(table[0]), (float(table[-1]) - float(table[0])) / steps
+    line = first + slope * np.arange(len(table))
+    largest = float(np.abs(table).max())
+    return (slope, first) if np.abs(table - line).max() <= ROUNDING * largest else None
+
+
+def _float_rows(
+    stored: NDArray[Any], low: int, high: int
+) -> Generator[tuple[int, Pixels], None, None]:
+    """Stored values within the stored bits' range, as blocks for `resample_rows`."""
+    step = max(1, BLOCK_PIXELS // stored.shape[1])
+    block = np.empty((step, stored.shape[1]), np.float32)
+    for top in range(0, len(stored), step):
+        rows = stored[top : top + step]
+        values = block[: len(rows)]
+        np.copyto(values, rows, casting="unsafe")
+        if rows.min() < low or rows.max() > high:
+            np.clip(values, low, high, out=values)
+        yield top, values
 
 
 def resample_image(image: GrayscaleImage, fit: Fit) -> GrayscaleImage:

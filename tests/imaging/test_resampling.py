@@ -71,7 +71,10 @@ def test_rows_may_come_in_any_blocks_and_order() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32"])
 @pytest.mark.parametrize("intensity", ["display", "modality"])
 @pytest.mark.parametrize("padding", [None, (7, 9)])
-def test_rendering_while_resampling_equals_one_after_the_other(dtype, intensity, padding) -> None:
+@pytest.mark.parametrize("function", ["SIGMOID", "LINEAR", "full range"])
+def test_rendering_while_resampling_equals_one_after_the_other(
+    dtype, intensity, padding, function
+) -> None:
     low, high = max(np.iinfo(dtype).min, -2048), min(np.iinfo(dtype).max, 2047)
     stored = np.random.default_rng(1).integers(low, high, (90, 70), endpoint=True).astype(dtype)
     stored[:20, :20] = 8
@@ -79,13 +82,24 @@ def test_rendering_while_resampling_equals_one_after_the_other(dtype, intensity,
         stored_low=low,
         stored_high=high,
         modality=Rescale(2.0, -10.0),
-        voi=Window(30.0, 200.0, "SIGMOID"),
+        voi=ValueRange(2.0 * low - 10, 2.0 * high - 10)
+        if function == "full range"
+        else Window(30.0, 200.0, function),
         inverted=True,
         padding=padding,
     )
     expected = twin(fill_padding(*render(stored, rendering, intensity)), (13, 10))
     found = render_resampled(stored, rendering, intensity, (13, 10))
     assert np.abs(found - expected).max() < 5e-6 * max(1, np.abs(expected).max())
+
+
+def test_values_beyond_the_stored_bits_count_as_their_ends() -> None:
+    stored = np.full((70, 70), 5000, np.uint16)  # 12 bits hold 4095
+    rendering = Rendering(stored_low=0, stored_high=4095, voi=ValueRange(0.0, 4095.0))
+    assert render_resampled(stored, rendering, "display", (4, 4)) == pytest.approx(np.ones((4, 4)))
+    assert render_resampled(stored, rendering, "modality", (4, 4)) == pytest.approx(
+        np.full((4, 4), 4095.0)
+    )
 
 
 def test_float_pixels_are_resampled_too() -> None:
