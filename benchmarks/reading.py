@@ -174,7 +174,7 @@ def report(timings: Sequence[Timing], turns: int) -> str:
             "MONAI's chain is `LoadImaged(PydicomReader)`, `ScaleIntensityRanged`, `Resized`;",
             "medres' is `LoadGrayscaled`, `FitGeometryd` (which averages where MONAI's `Resized`",
             "picks pixels), `NormalizeGrayscaled`. The window is the full range, so that all",
-            "chains give one picture; medres applies such a one after resizing. A window that clips",
+            "chains give one picture; medres applies such a one after resizing. One that clips",
             "goes before, through a table, and costs medres some 3 ms more.",
             "",
             "| chain | median, ms | fastest, ms | time against medres, median | target |",
