@@ -31,7 +31,7 @@ NO_AUGMENTATION = AugmentationConfig(preset="none")
 FIXED = AugmentationConfig(preset="none", flip_probability=0.5, noise=0.1, fixed_views=2)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
