@@ -10,10 +10,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from real_data import real_data_root
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ABSENT = "not on this machine: "
 
@@ -41,6 +45,18 @@ def program() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def browser(program: Callable[[str], str]) -> Generator[Browser]:
+    """The system's own Chromium, started once; pages are opened by `browser_pages.opened`."""
+    path = program("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.hookimpl(wrapper=True)
