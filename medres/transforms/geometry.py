@@ -36,6 +36,27 @@ def fit_square(image: Tensor, size: int, geometry: Geometry, pad_value: float) -
     return _place(resized, size, pad_value)
 
 
+def unfit_square(
+    square: Tensor, shape: tuple[int, int], geometry: Geometry, fill: float = 0.0
+) -> Tensor:
+    """Bring a square back to the rows and columns of the image that `fit_square` made it from.
+
+    Args:
+        square: (1, S, S), an image or a map over one.
+        shape: H, W of the original image.
+        geometry: that it was fitted with.
+        fill: what stands where crop has cut the image off.
+
+    Returns:
+        (1, H, W).
+    """
+    size = square.shape[-1]
+    rows, columns = Fit(size, geometry).shape(*shape)
+    top, left = _offsets(rows, columns, size)
+    borders = (-left, left + columns - size, -top, top + rows - size)
+    return resize(functional.pad(square, borders, value=fill), *shape)
+
+
 def _offsets(height: int, width: int, size: int) -> tuple[int, int]:
     """Where the resized image's first row and column stand in the square; negative crops."""
     return (size - height) // 2, (size - width) // 2
@@ -112,11 +133,8 @@ class FitGeometryd(MapTransform, InvertibleTransform):
     def _undo(self, image: MetaTensor) -> MetaTensor:
         info = self.pop_transform(image)
         height, width = (int(n) for n in info[TraceKeys.EXTRA_INFO]["shape"])
-        rows, columns = Fit(self.size, self.geometry).shape(height, width)
-        top, left = _offsets(rows, columns, self.size)
-        borders = (-left, left + columns - self.size, -top, top + rows - self.size)
-        plain = functional.pad(image.as_tensor(), borders, value=self.pad_value)
-        undone: MetaTensor = MetaTensor(resize(plain, height, width)).copy_meta_from(image)
+        plain = unfit_square(image.as_tensor(), (height, width), self.geometry, self.pad_value)
+        undone: MetaTensor = MetaTensor(plain).copy_meta_from(image)
         step = _index_affine((height, width), self.size, self.geometry).to(image.affine)
         undone.affine = image.affine @ torch.linalg.inv(step)
         return undone
