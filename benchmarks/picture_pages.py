@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medres.models.stages import STAGES
-from medres.reports.figures import BLUE, INK, QUIET, STYLE, VERMILLION
+from medres.reports.drawing import BLUE, INK, QUIET, STYLE, VERMILLION
 from medres.reports.range_picture import save_range_picture
 from medres.reports.schedule_picture import draw_schedule, legend_handles
 from medres.training.course import COURSES

@@ -5,7 +5,8 @@
 
 Nothing is re-fitted: preprocessing, weights and thresholds are the model's. Patients and pictures
 that the model was trained or validated on are refused, or left out with `--on-seen drop`. Leaves
-`evaluation.html`, `evaluation.json` and `predictions.csv` in the folder given by --out.
+`evaluation.html` with what stands beside it (docs/evidence.md) and `predictions.csv` in the folder
+given by --out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class EvaluateConfig:
 
 def run(config: EvaluateConfig) -> Path:
     """Score, judge and write; returns the path of the HTML report."""
-    from medres.bundle.directory import load_model
+    from medres.bundle.directory import CARD_NAME, load_model
     from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files
     from medres.metrics.finding_details import AskedDetails
@@ -98,7 +99,7 @@ def run(config: EvaluateConfig) -> Path:
     figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind, asked=asked)
     notes = [*manifest.notes, *notes, *figures["notes"]]
     evaluation = {**figures, **_describe(config, model, manifest, notes, device)}
-    page = write_evidence(evaluation, config.out)
+    page = write_evidence(evaluation, config.out, model_card=config.model / CARD_NAME)
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medres.bundle.directory import load_model
+from medres.bundle.directory import CARD_NAME, load_model
 from medres.bundle.ensemble import write_ensemble
 from medres.config import RunConfig
 from medres.data.manifest import Manifest
@@ -63,7 +63,8 @@ def judge_folds(
         "notes": [*notes, *figures["notes"]],
         "provenance": provenance,
     }
-    page = write_evidence(evaluation, config.out / "report")
+    card = config.out / "model" / CARD_NAME
+    page = write_evidence(evaluation, config.out / "report", model_card=card)
     print(f"\n{format_sweep(runs, counted='folds')}\n{format_summary(evaluation)}")
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
     return page

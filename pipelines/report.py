@@ -5,8 +5,8 @@
     medres report scores.csv --out report --threshold 0.5 --compare other.csv
 
 Columns: `y_true` and `y_score`, or `<finding>` and `<finding>_score` for several findings; optional
-`patient_id`, and subgroup columns such as sex, age, scanner, view, site. Leaves `evaluation.json`
-and `evaluation.html` in the folder given by --out.
+`patient_id`, and subgroup columns such as sex, age, scanner, view, site. Leaves
+`evaluation.html` and what stands beside it (docs/evidence.md) in the folder given by --out.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class ReportConfig:
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
         device: where to compute.
+        model_card: Markdown on the model that gave the scores, to lie beside the page.
     """
 
     scores: Path
@@ -78,6 +79,7 @@ class ReportConfig:
     resamples: int = 2000
     seed: int = 0
     device: str = "cpu"
+    model_card: Path | None = None
 
 
 def run(config: ReportConfig) -> Path:
@@ -109,7 +111,7 @@ def run(config: ReportConfig) -> Path:
     evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
     if config.compare:
         evaluation["comparison"] = compare_tables(config, table, thresholds)
-    page = write_evidence(evaluation, config.out)
+    page = write_evidence(evaluation, config.out, model_card=config.model_card)
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
@@ -298,6 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--model-card", type=Path, help="Markdown, to lie beside the page")
     options = vars(parser.parse_args(argv))
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     return exit_status(PROGRAM, lambda: run(ReportConfig(**lists)))

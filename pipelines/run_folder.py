@@ -11,7 +11,7 @@
         checkpoints/       last.pt, best.pt
         predictions/       validation.csv, test.csv
         model/             a MONAI bundle: what evaluate and score take
-        report/            evaluation.json, evaluation.html
+        report/            evaluation.html and what stands beside it: medres.reports.evidence
 """
 
 from __future__ import annotations

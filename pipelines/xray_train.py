@@ -7,12 +7,12 @@
     medres train --data.manifest manifest.csv --out runs/mine --dry-run    # look before you train
     torchrun --nproc-per-node 2 -m pipelines.xray_train --data.manifest manifest.csv --out runs/two
 
-Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take;
-`report/evaluation.html` and `.json`; `predictions/`; `manifest.csv` with its split; `config.yaml`;
-`schedule.txt` and `.png`; `epochs.jsonl`, TensorBoard `events/` and `checkpoints/`. Started again
-on the same folder, it resumes. `--dry-run` prints advice and the schedule, draws it and trains
-nothing; it reads no pixels. Without arguments it trains on the sample data: about 5 minutes on 2
-cores.
+Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take; `report/`,
+whose page is `evaluation.html` (docs/evidence.md); `predictions/`; `manifest.csv` with its split;
+`config.yaml`; `schedule.txt` and `.png`; `epochs.jsonl`, TensorBoard `events/` and `checkpoints/`.
+Started again on the same folder, it resumes. `--dry-run` prints advice and the schedule, draws it
+and trains nothing; it reads no pixels. Without arguments it trains on the sample data: about 5
+minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def train_on(config: RunConfig, data: TrainingData) -> FineTuned:
 
 def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     """Calibrate and choose thresholds on validation, judge on test, write model and report."""
+    from medres.bundle.directory import CARD_NAME
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from pipelines import run_folder
@@ -82,7 +83,9 @@ def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     )
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
     evaluation["notes"] = [*evaluation["notes"], *without, *figures["notes"]]
-    page = write_evidence(evaluation, config.out / "report")
+    page = write_evidence(
+        evaluation, config.out / "report", model_card=config.out / "model" / CARD_NAME
+    )
     print(format_summary(evaluation))
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
     return run_folder.Judged(page, record, images, evaluation)

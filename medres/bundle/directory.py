@@ -32,6 +32,7 @@ from medres.files import file_digest, read_json, write_json, write_text, written
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
 
+CARD_NAME = "docs/README.md"
 LICENSE = """\
 The configuration files of this directory were written by medres and are licensed under the Apache
 License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0). The weights are under whatever
@@ -74,7 +75,7 @@ def write_bundle(folder: Path, record: ModelRecord, seen: SeenCases) -> None:
     write_json(folder / "configs" / "metadata.json", metadata_config(record))
     write_json(folder / "configs" / "inference.json", inference_config(record))
     write_json(folder / "configs" / "seen.json", seen.as_json())
-    write_text(folder / "docs" / "README.md", model_card(record))
+    write_text(folder / CARD_NAME, model_card(record))
     write_text(folder / "LICENSE", LICENSE)
     write_json(folder / "configs" / "medres.json", record.as_json())
 

@@ -1,4 +1,12 @@
-"""The evidence of an evaluation on disk: `evaluation.json` and `evaluation.html` beside it."""
+"""The evidence of an evaluation on disk: one folder, the same whoever writes it.
+
+::
+
+    evaluation.html    the page: one file, which needs none of the others
+    evaluation.json    every figure, with its curves
+    figures/, tables/  for a paper: `medres.reports.paper`
+    model_card.md      of the model that was judged, where there is one
+"""
 
 from __future__ import annotations
 
@@ -6,43 +14,64 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from medres.errors import ConfigError
 from medres.files import written_whole
 from medres.reports.page import render_page
+from medres.reports.paper import paper_files, remove_other_plots
 
 SCHEMA = "medres.evaluation/1"
 JSON_NAME = "evaluation.json"
 PAGE_NAME = "evaluation.html"
+CARD_NAME = "model_card.md"
 
 
-def write_evidence(evaluation: Mapping[str, Any], folder: Path) -> Path:
-    """Write an evaluation as JSON and as one self-contained HTML page.
+def write_evidence(
+    evaluation: Mapping[str, Any], folder: Path, *, model_card: Path | None = None
+) -> Path:
+    """Write an evaluation as JSON, as one self-contained HTML page, and for a paper.
 
-    Both are complete before either takes its name: a run that is killed leaves the old pair, or no
-    pair, never half of one file.
+    All are complete before any takes its name, and the page takes it last: a run that is killed
+    leaves no half of a file.
 
     Args:
         evaluation: as `metrics.evaluation` makes it, with the run's sections added: `dataset`,
             `splits`, `leakage`, `model`, `preprocessing`, `training`, `provenance`; all optional.
         folder: made where it does not exist.
+        model_card: Markdown, copied beside the page; without it a card of an earlier report goes.
 
     Returns:
         The path of the page.
 
     Raises:
-        ConfigError: it is not an evaluation of this schema, or holds no finding.
+        ConfigError: it is not an evaluation of this schema, or holds no finding; or there is no
+            such card.
     """
     check_evaluation(evaluation)
     content = finite(evaluation)
-    text = format_json(content)
-    page = render_page(content)
-    with written_whole(folder / JSON_NAME) as figures, written_whole(folder / PAGE_NAME) as shown:
-        figures.write_text(text, encoding="utf-8", newline="\n")
-        shown.write_text(page, encoding="utf-8", newline="\n")
+    files = {
+        PAGE_NAME: render_page(content).encode(),
+        JSON_NAME: format_json(content).encode(),
+        **paper_files(content),
+    }
+    if model_card:
+        files[CARD_NAME] = _read_card(model_card)
+    with ExitStack() as whole:  # unwinds backwards: the page comes last
+        for name, data in files.items():
+            whole.enter_context(written_whole(folder / name)).write_bytes(data)
+    remove_other_plots(folder, files)
+    if not model_card:
+        (folder / CARD_NAME).unlink(missing_ok=True)
     return folder / PAGE_NAME
+
+
+def _read_card(path: Path) -> bytes:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such model card; give a Markdown file, or none")
+    return path.read_bytes()
 
 
 def check_evaluation(evaluation: Mapping[str, Any]) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 from markupsafe import Markup
 
 from medres.reports import summary
+from medres.reports.drawing import as_svg
 from medres.reports.extra_tables import ExtraTable, comparison_table, extra_tables
 from medres.reports.figures import (
-    draw_precision_recall,
-    draw_reliability,
-    draw_roc,
-    draw_scores,
-    draw_training,
+    plot_precision_recall,
+    plot_reliability,
+    plot_roc,
+    plot_scores,
+    plot_training,
 )
 
 # What a plot shows, in one line under it, and the keys of the curve that it needs.
@@ -166,7 +167,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,
-        "training_plot": Markup(draw_training(history, anchor="training-plot")),
+        "training_plot": Markup(as_svg(plot_training(history), "training-plot")),
         "multiclass": _multiclass(evaluation),
         "sections": _sections(evaluation),
     }
@@ -250,14 +251,14 @@ def _bar(estimate: Mapping[str, Any] | None) -> Bar | None:
 
 def _plots(name: str, finding: Mapping[str, Any], anchor: str) -> tuple[Plot, ...]:
     drawings = {
-        "ROC": draw_roc,
-        "Precision-recall": draw_precision_recall,
-        "Reliability": draw_reliability,
-        "Scores": draw_scores,
+        "ROC": plot_roc,
+        "Precision-recall": plot_precision_recall,
+        "Reliability": plot_reliability,
+        "Scores": plot_scores,
     }
     plots = []
-    for title, draw in drawings.items():
-        svg = draw(finding, name=name, anchor=f"{anchor}-{title.lower()}")
+    for title, plot in drawings.items():
+        svg = as_svg(plot(finding, name=name), f"{anchor}-{title.lower()}")
         plots.append(Plot(title, Markup(svg), CAPTIONS[title]))
     return tuple(plots)
 

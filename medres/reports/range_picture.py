@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medres.reports.figures import BLUE, INK, QUIET, STYLE, VERMILLION
+from medres.reports.drawing import BLUE, INK, QUIET, STYLE, VERMILLION
 from medres.training.range_test import RangeTest
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medres.reports.figures import BLUE, INK, QUIET, STYLE
+from medres.reports.drawing import BLUE, INK, QUIET, STYLE
 from medres.training.schedule import Schedule, StagePlan
 
 if TYPE_CHECKING:

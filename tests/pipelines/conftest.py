@@ -1,8 +1,20 @@
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from medres.reports import paper
 from pipelines.__main__ import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_plot_a_report() -> Iterator[None]:
+    """Of the plots for a paper these tests see the first alone: fonts in PDF take a second."""
+    whole = paper.list_drawings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "list_drawings", lambda evaluation: islice(whole(evaluation), 1))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,16 @@ def test_scores_become_a_report_with_subgroups(tmp_path: Path, capsys):
     for words in ("By sex", "Net benefit", "At a prevalence of 10.0%", "Undecided between 0.4 and"):
         assert words in page
     assert "report  " in capsys.readouterr().out
+    files = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    assert files >= {"figures/roc.pdf", "figures/roc.svg", "tables/figures.csv"}
+
+
+def test_scores_take_the_card_of_their_model_along(tmp_path: Path):
+    scores, card = write_scores(tmp_path / "scores.csv"), tmp_path / "card.md"
+    card.write_text("# Another program's model")
+    argv = [str(scores), "--out", str(tmp_path / "report"), "--resamples", "20"]
+    assert main([*argv, "--model-card", str(card)]) == 0
+    assert (tmp_path / "report" / "model_card.md").read_bytes() == card.read_bytes()
 
 
 def test_threshold_comes_from_validation_alone(tmp_path: Path):

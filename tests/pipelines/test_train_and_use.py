@@ -93,6 +93,9 @@ def test_evaluation_of_the_test_split_repeats_the_report(trained: Path, tmp_path
     assert main(["evaluate", *argv, "--out", str(tmp_path)]) == 0
     assert evaluation(tmp_path)["findings"] == evaluation(trained / "report")["findings"]
     assert (tmp_path / "evaluation.html").is_file()
+    card = (trained / "model" / "docs" / "README.md").read_bytes()
+    assert (tmp_path / "model_card.md").read_bytes() == card
+    assert (trained / "report" / "model_card.md").read_bytes() == card
 
 
 def test_evaluation_on_training_patients_is_refused(

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medres.errors import ConfigError
+from medres.reports import paper
 from medres.reports.evidence import write_evidence
 
 CHROMIUM = (
@@ -18,12 +20,21 @@ CHROMIUM = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _one_plot_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which plots there are is the business of test_paper; here one stands for all."""
+    whole = paper.list_drawings
+    monkeypatch.setattr(paper, "list_drawings", lambda evaluation: islice(whole(evaluation), 1))
+
+
 def test_evidence_is_a_page_and_strict_json(evaluation: dict[str, Any], tmp_path: Path) -> None:
     page = write_evidence(evaluation, tmp_path / "run" / "report")
     assert page == tmp_path / "run" / "report" / "evaluation.html"
     assert sorted(path.name for path in page.parent.iterdir()) == [
         "evaluation.html",
         "evaluation.json",
+        "figures",
+        "tables",
     ]
 
     def refuse(constant: str) -> None:
@@ -37,27 +48,61 @@ def test_evidence_is_a_page_and_strict_json(evaluation: dict[str, Any], tmp_path
 
 
 def test_evidence_is_the_same_bytes_each_time(evaluation: dict[str, Any], tmp_path: Path) -> None:
-    pages = [write_evidence(evaluation, tmp_path / name).read_bytes() for name in "ab"]
-    assert pages[0] == pages[1]
+    folders = [write_evidence(evaluation, tmp_path / name).parent for name in "ab"]
+    first, second = (contents(folder) for folder in folders)
+    assert first == second
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_evidence_puts_the_models_card_beside(evaluation: dict[str, Any], tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("# opacity\n", encoding="utf-8")
+    write_evidence(evaluation, tmp_path / "report", model_card=card)
+    assert (tmp_path / "report" / "model_card.md").read_text(encoding="utf-8") == "# opacity\n"
+    write_evidence(evaluation, tmp_path / "report")  # of scores whose model is not known
+    assert not (tmp_path / "report" / "model_card.md").exists()
+
+
+def test_evidence_refuses_a_card_that_is_not_there(
+    evaluation: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"card\.md: no such model card; give a Markdown file"):
+        write_evidence(evaluation, tmp_path / "report", model_card=tmp_path / "card.md")
+    assert not list(tmp_path.iterdir())
+
+
+def test_evidence_takes_the_plots_of_an_earlier_report_away(
+    evaluation: dict[str, Any], several: dict[str, Any], tmp_path: Path
+) -> None:
+    write_evidence(several, tmp_path)
+    (tmp_path / "figures" / "mine.pdf").write_text("kept")
+    assert (tmp_path / "figures" / "roc-1-opacity.pdf").exists()
+    write_evidence(evaluation, tmp_path)
+    names = {path.name for path in (tmp_path / "figures").glob("*.pdf")}
+    assert names == {"mine.pdf", "roc.pdf"}
 
 
 def test_evidence_leaves_the_old_pair_where_writing_fails(
     evaluation: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = write_evidence(evaluation, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    written = Path.write_text
+    before = contents(tmp_path)
+    written = Path.write_bytes
 
-    def fail(path: Path, text: str, **options: str) -> int:
-        if "html" in path.name:
+    def fail(path: Path, data: bytes) -> int:
+        if path.suffix == ".tex":
             raise OSError("disk full")
-        return written(path, text, **options)
+        return written(path, data)
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     evaluation["notes"] = ["another"]
     with pytest.raises(OSError, match="disk full"):
         write_evidence(evaluation, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
     assert page.exists()
 
 
