@@ -145,14 +145,14 @@ def findings_result(n: int, turns: int) -> Result:
     from sklearn.metrics import roc_auc_score
     from torchmetrics.functional.classification import multilabel_auroc
 
-    from medres.metrics.auroc_by_finding import auroc_by_finding
+    from medres.metrics.ranking import auroc
 
     label, score = draw_scores(n, FINDINGS)
     probability, target = torch.sigmoid(torch.from_numpy(score)), torch.from_numpy(label)
     return time_turns(
         f"AUROC of {FINDINGS} findings with intervals against bare ones, N = {n:,}",
         4,
-        lambda: auroc_by_finding(label, score),
+        lambda: auroc(label, score),
         turns,
         scikit_learn=timed(lambda: roc_auc_score(label, score, average=None)),
         torchmetrics=timed(
@@ -163,10 +163,10 @@ def findings_result(n: int, turns: int) -> Result:
 
 def measure_memory(rows: int, resamples: int) -> float:
     """Peak GiB of this process after AUROCs of 14 findings with patient resamples."""
-    from medres.metrics.auroc_by_finding import auroc_by_finding
+    from medres.metrics.ranking import auroc
 
     label, score = draw_scores(rows, FINDINGS)
-    auroc_by_finding(label, score, method="patient bootstrap", resamples=resamples)
+    auroc(label, score, method="patient bootstrap", resamples=resamples)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

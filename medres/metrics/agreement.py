@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns
+from medres.metrics.inputs import ArrayLike, as_tensors
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
 
 KappaWeights = Literal["none", "linear", "quadratic"]
@@ -58,6 +59,7 @@ def kappa_statistic(matrix: Tensor, credit: Tensor) -> Tensor:
     return (observed - expected) / (1 - expected)
 
 
+@each_finding(rows=(("first", "second"),), masks=False)
 def cohens_kappa(
     first: ArrayLike,
     second: ArrayLike,
@@ -70,8 +72,8 @@ def cohens_kappa(
     """Cohen's kappa with the large-sample interval of Fleiss, Cohen and Everitt.
 
     Args:
-        first: (N,) categories 0 to K − 1 by the first reader, NaN = not read.
-        second: (N,) the same by the second; rows that either did not read are left out.
+        first: (N,) or (N, F) categories 0 to K − 1 by the first reader, NaN = not read.
+        second: the same by the second; rows that either did not read are left out.
         weights: "none" for categories without order; "linear" or "quadratic" for grades.
         n_categories: K; None: the highest that occurs, and at least 2.
         level: confidence level in (0, 1).
@@ -89,7 +91,7 @@ def cohens_kappa(
         Cohen, Psychol Bull 70 (1968) 213-220; Fleiss, Cohen & Everitt, Psychol Bull 72 (1969)
         323-327, equation 13.
     """
-    a, b = as_columns(first, second)
+    a, b = as_tensors(first, second)
     patients = patient_groups(patient_ids, a.numel(), a.device)
     read = ~(a.isnan() | b.isnan())
     a, b = a[read], b[read]

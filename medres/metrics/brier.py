@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medres.metrics.by_finding import each_finding
 from medres.metrics.calibration import (
     BINS,
     Binning,
@@ -16,7 +17,7 @@ from medres.metrics.calibration import (
     check_probabilities,
 )
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import RESAMPLES
 
 
@@ -49,6 +50,7 @@ class BrierParts:
         }
 
 
+@each_finding()
 def brier_score(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -61,8 +63,8 @@ def brier_score(
     """Mean squared difference of probability and outcome: 0 perfect, p (1 − p) for a constant.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) probabilities in [0, 1].
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, probabilities in [0, 1].
         level: confidence level in (0, 1).
         patient_ids: (N,) strings or integers; None: each row is a patient.
         resamples: of the patient bootstrap.
@@ -73,12 +75,12 @@ def brier_score(
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         Brier, Monthly Weather Review 78 (1950) 1-3, in the form for one event.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     error = ((score - label) ** 2)[:, None]
     return bootstrapped(
         "Brier score",
@@ -92,26 +94,27 @@ def brier_score(
     )
 
 
+@each_finding()
 def brier_parts(
     y_true: ArrayLike, y_score: ArrayLike, *, bins: int = BINS, binning: Binning = "width"
 ) -> BrierParts:
     """Split the Brier score into reliability, resolution, uncertainty and what bins hide.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) probabilities in [0, 1].
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, probabilities in [0, 1].
         bins: how many.
         binning: of equal width or equal mass.
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; bins below 1.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; bins below 1.
 
     References:
         Murphy, J Appl Meteorol 12 (1973) 595-600; the fourth part: Stephenson, Coelho & Jolliffe,
         Weather and Forecasting 23 (2008) 752-757.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     check_bins(bins, binning)
     outside = ((score < 0) | (score > 1)).sum()
     sums = bin_columns(label, score, bins, binning).sum(0)

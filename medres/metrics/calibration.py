@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import (
     RESAMPLES,
     BootstrapInterval,
@@ -67,6 +68,7 @@ class ReliabilityCurve:
         }
 
 
+@each_finding()
 def expected_calibration_error(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -86,8 +88,8 @@ def expected_calibration_error(
     that means for the interval.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) probabilities in [0, 1].
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, probabilities in [0, 1].
         bins: how many, over [0, 1].
         binning: of equal width, or of equal mass (less noise where scores crowd together).
         norm: "l1": mean distance weighted by rows; "l2": root of the weighted mean square; "max":
@@ -102,13 +104,13 @@ def expected_calibration_error(
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; bins below
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; bins below
             1; an unknown norm.
 
     References:
         Naeini, Cooper & Hauskrecht, AAAI 2015, 2901-2907.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     check_bins(bins, binning)
     if norm not in ("l1", "l2", "max"):
         raise MetricInputError(f"norm {norm!r} is unknown; choose 'l1', 'l2' or 'max'")
@@ -137,7 +139,7 @@ def bin_columns(
 
     Args:
         y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64; values outside [0, 1] fall into the first or last bin.
+        y_score: the same shape, float64; values outside [0, 1] fall into the first or last bin.
         bins: how many.
         binning: of equal width or equal mass.
 
@@ -210,7 +212,7 @@ def chance_error(
 
     Args:
         y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) probabilities.
+        y_score: the same shape, probabilities.
         columns: (N, 3 × bins) of `bin_columns`.
         patients: the patient of each row.
         norm: of the error.
@@ -268,6 +270,7 @@ def calibration_error_estimate(
     return Estimate(value, low, max(interval.high, value), level, method)
 
 
+@each_finding()
 def reliability_curve(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -282,17 +285,17 @@ def reliability_curve(
     where patients contribute several.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) probabilities in [0, 1].
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, probabilities in [0, 1].
         bins: how many, over [0, 1]; empty ones are left out.
         binning: of equal width or equal mass.
         level: confidence level in (0, 1).
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     outside = ((score < 0) | (score > 1)).sum()
     check_bins(bins, binning)
     check_probabilities("the reliability curve", *read_back(label, score, outside))
@@ -343,7 +346,7 @@ def bootstrapped(
 
     Raises:
         UndefinedMetricError: a score lies outside [0, 1].
-        MetricInputError: a label is not 0 or 1, or a score is not finite.
+        MetricInputError: a label not 0, 1 or NaN, or a score not finite.
     """
     patients = patient_groups(patient_ids, label.numel(), label.device)
     outside = ((score < 0) | (score > 1)).sum()

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from medres.errors import UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.calibration import check_probabilities
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
 from medres.metrics.logistic import fit_intercept, fit_line, separated
 
@@ -91,6 +92,7 @@ def _standard_errors(
     return sandwich.diagonal().clamp(min=0).sqrt()
 
 
+@each_finding()
 def calibration_line(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -101,8 +103,8 @@ def calibration_line(
     """Calibration slope, intercept and calibration in the large, with Wald's intervals.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) probabilities in [0, 1]; 0 and 1 are taken 2^-24 inside.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, probabilities in [0, 1]; 0 and 1 are taken 2^-24 inside.
         level: confidence level in (0, 1).
         patient_ids: (N,) strings or integers; None: each row is a patient. Where patients repeat,
             standard errors are clustered by patient.
@@ -110,12 +112,12 @@ def calibration_line(
     Raises:
         UndefinedMetricError: one class only, scores that part the classes (ever steeper lines fit
             better) or are all equal, or scores outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         Cox, Biometrika 45 (1958) 562-565; Van Calster et al., J Clin Epidemiol 74 (2016) 167-176.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     outside = ((score < 0) | (score > 1)).sum()
     figures = read_back(

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate, few_note
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import (
     BOOTSTRAP_NEEDS,
     RESAMPLES,
@@ -69,6 +70,7 @@ class Comparison:
         }
 
 
+@each_finding(rows=(("y_true", "first_score", "second_score"),))
 def compare_aurocs(
     y_true: ArrayLike,
     first_score: ArrayLike,
@@ -80,22 +82,22 @@ def compare_aurocs(
     """DeLong's test of two models on the same rows; Obuchowski's variance for repeated patients.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        first_score: (N,) finite; higher = more suspicious.
-        second_score: (N,) finite, of the other model, on any scale.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        first_score: the same shape, finite; higher = more suspicious.
+        second_score: the same shape, finite, of the other model, on any scale.
         level: confidence level in (0, 1).
         patient_ids: (N,) strings or integers; None: each row is a patient.
 
     Raises:
         UndefinedMetricError: y_true holds one class only, or fewer than two patients of a class, or
             both models rank perfectly, so that the difference has no variance.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         DeLong et al., Biometrics 44 (1988) 837-845; Obuchowski, Biometrics 53 (1997) 567-578.
     """
-    label, first = as_columns(y_true, first_score)
-    _, second = as_columns(label, second_score)
+    label, first = as_tensors(y_true, first_score)
+    _, second = as_tensors(label, second_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     placed = torch.stack([placements_of_rows(label, score) for score in (first, second)])
     covariance = placement_covariance(label, placed, patients)
@@ -122,6 +124,7 @@ def compare_aurocs(
     return Comparison(a, b, difference, _two_sided(z), test, z, error)
 
 
+@each_finding(rows=(("first_true", "first_score"), ("second_true", "second_score")))
 def compare_aurocs_unpaired(
     first_true: ArrayLike,
     first_score: ArrayLike,
@@ -136,15 +139,15 @@ def compare_aurocs_unpaired(
     in R's pROC.
 
     Args:
-        first_true: (N,) in {0, 1}; 1 = finding present.
-        first_score: (N,) finite; higher = more suspicious.
-        second_true: (M,) of the other set.
-        second_score: (M,) of the other set.
+        first_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        first_score: the same shape, finite; higher = more suspicious.
+        second_true: (M,) or (M, F) of the other set.
+        second_score: the same shape, of the other set.
         level: confidence level in (0, 1).
 
     Raises:
         UndefinedMetricError: a set holds fewer than two rows of a class, or neither has a variance.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         DeLong et al., Biometrics 44 (1988) 837-845; Robin et al., BMC Bioinformatics 12 (2011) 77.
@@ -172,7 +175,7 @@ def compare_aurocs_unpaired(
 
 
 def _area_and_variance(y_true: ArrayLike, y_score: ArrayLike) -> tuple[float, float, int]:
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     found = delong_area(label, score)
     figures = (found.area, found.variance, found.positives, found.negatives)
     area, variance, m, n = read_back(label, score, *figures)
@@ -185,6 +188,7 @@ def _area_and_variance(y_true: ArrayLike, y_score: ArrayLike) -> tuple[float, fl
     return area, variance, int(m + n)
 
 
+@each_finding(rows=(("y_true", "first_score", "second_score"),))
 def bootstrap_difference(
     y_true: ArrayLike,
     first_score: ArrayLike,
@@ -200,9 +204,9 @@ def bootstrap_difference(
     """Difference of any metric between two models, paired: both see the same resampled patients.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        first_score: (N,) finite.
-        second_score: (N,) finite.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        first_score: the same shape, finite.
+        second_score: the same shape, finite.
         metric: a name, or a metric of weighted rows, such as `weighted.at_threshold` gives.
         second_metric: of the second model, where it differs, as with a threshold of its own.
         level: confidence level in (0, 1).
@@ -216,11 +220,11 @@ def bootstrap_difference(
 
     Raises:
         UndefinedMetricError: the rows do not define the metric.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite, an unknown
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite, an unknown
             metric.
     """
-    label, first = as_columns(y_true, first_score)
-    _, second = as_columns(label, second_score)
+    label, first = as_tensors(y_true, first_score)
+    _, second = as_tensors(label, second_score)
     if isinstance(metric, str) and metric not in WEIGHTED:
         raise MetricInputError(
             f"metric {metric!r} is unknown; choose one of {', '.join(WEIGHTED)}, or give a metric "

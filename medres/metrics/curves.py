@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medres.errors import UndefinedMetricError
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.by_finding import each_finding
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.sorted_scores import check_both_classes, cumulative_counts, rank_scores
 
 MAX_POINTS = 1600
@@ -92,26 +93,27 @@ class ScoreHistogram:
         }
 
 
+@each_finding()
 def roc_curve(
     y_true: ArrayLike, y_score: ArrayLike, *, max_points: int | None = MAX_POINTS
 ) -> RocCurve:
     """Sensitivity against false-positive rate over all thresholds.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         max_points: points on a straight line are dropped, which changes nothing; if more corners
             than this are left, the curve keeps what a plot max_points / 4 pixels wide can show.
             None keeps every distinct threshold.
 
     Raises:
         UndefinedMetricError: y_true holds one class only.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         Fawcett, Pattern Recognition Letters 27 (2006) 861-874, algorithm 1.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     tp, fp, threshold = _thresholds(label, score)
     m, n = read_back(label, score, tp[-1], fp[-1])
     check_both_classes("the ROC curve", int(m), int(n))
@@ -120,21 +122,22 @@ def roc_curve(
     return RocCurve(tuple(x), tuple(y), tuple(t))
 
 
+@each_finding()
 def precision_recall_curve(
     y_true: ArrayLike, y_score: ArrayLike, *, max_points: int | None = MAX_POINTS
 ) -> PrecisionRecallCurve:
     """Precision against recall over all thresholds.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         max_points: as in `roc_curve`.
 
     Raises:
         UndefinedMetricError: y_true holds no positives.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     tp, fp, threshold = _thresholds(label, score)
     m, n = read_back(label, score, tp[-1], fp[-1])
     if not m:
@@ -154,7 +157,7 @@ def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> 
 
     Args:
         y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64, finite.
+        y_score: the same shape, float64, finite.
         probabilities: bins over [0, 1] if so, else from the lowest to the highest score.
     """
     low, high = (0.0, 1.0) if probabilities else torch.stack(y_score.aminmax()).tolist()

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.calibration import check_probabilities
 from medres.metrics.estimate import LEVEL
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
 from medres.metrics.sorted_scores import check_both_classes
 
@@ -92,7 +93,7 @@ def counts_at(y_true: Tensor, y_score: Tensor, thresholds: Tensor) -> tuple[Tens
 
     Args:
         y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64.
+        y_score: the same shape, float64.
         thresholds: (T,) float64.
 
     Returns:
@@ -106,6 +107,7 @@ def counts_at(y_true: Tensor, y_score: Tensor, thresholds: Tensor) -> tuple[Tens
     return tp, (label.numel() - below).to(tp.dtype) - tp
 
 
+@each_finding(own=("prevalence",))
 def decision_curve(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -118,8 +120,8 @@ def decision_curve(
     """Net benefit over threshold probabilities, with intervals by the delta method.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) calibrated probabilities in [0, 1]; others make the curve meaningless.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, calibrated probabilities; others make the curve meaningless.
         thresholds: probabilities in (0, 1).
         prevalence: of the target population, in (0, 1), for rows that were sampled by label; None:
             that of these rows.
@@ -129,7 +131,7 @@ def decision_curve(
 
     Raises:
         UndefinedMetricError: one class only, or scores outside [0, 1].
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; a threshold
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; a threshold
             or the prevalence outside (0, 1).
 
     References:
@@ -140,7 +142,7 @@ def decision_curve(
     for name, share in [("prevalence", prevalence), *(("threshold", t) for t in thresholds)]:
         if share is not None and not 0 < share < 1:
             raise MetricInputError(f"{name} {share}; give a share strictly between 0 and 1")
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     outside = ((score < 0) | (score > 1)).sum()
     n_outside, m = read_back(label, score, outside, label.sum())

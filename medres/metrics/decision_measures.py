@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medres.errors import UndefinedMetricError
+from medres.metrics.by_finding import each_count
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
 from medres.metrics.intervals import (
     RESAMPLES,
@@ -88,6 +89,7 @@ def measures(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Tensor:
     )
 
 
+@each_count
 def decision_figures(
     counts: Confusion, *, level: float = LEVEL, units: str = "rows"
 ) -> dict[str, Figure]:
@@ -269,6 +271,7 @@ def added_text(method: str, added: bool) -> str:
     return f"{method}, ½ added to each cell (a cell is 0)" if added else method
 
 
+@each_count
 def f1_score(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """Harmonic mean of sensitivity and PPV, 2 tp / (2 tp + fp + fn); it depends on prevalence.
 
@@ -282,6 +285,7 @@ def f1_score(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     return _measure("f1_score", counts, level)
 
 
+@each_count
 def matthews_correlation(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """Correlation of call and label, in [-1, 1]. Arguments as in `f1_score`.
 
@@ -291,6 +295,7 @@ def matthews_correlation(counts: Confusion, *, level: float = LEVEL) -> Estimate
     return _measure("matthews_correlation", counts, level)
 
 
+@each_count
 def accuracy(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """Share of right calls; never quote it alone, for it rewards calling what is frequent.
 
@@ -300,6 +305,7 @@ def accuracy(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     return _measure("accuracy", counts, level)
 
 
+@each_count
 def balanced_accuracy(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """Mean of sensitivity and specificity: ½ by chance. Arguments as in `f1_score`.
 
@@ -309,6 +315,7 @@ def balanced_accuracy(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     return _measure("balanced_accuracy", counts, level)
 
 
+@each_count
 def youden_index(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """Sensitivity + specificity − 1: 0 by chance. Arguments as in `f1_score`.
 
@@ -318,6 +325,7 @@ def youden_index(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     return _measure("youden_index", counts, level)
 
 
+@each_count
 def positive_likelihood_ratio(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """How a positive call multiplies the odds: sensitivity / (1 − specificity).
 
@@ -328,6 +336,7 @@ def positive_likelihood_ratio(counts: Confusion, *, level: float = LEVEL) -> Est
     return _measure("positive_likelihood_ratio", counts, level)
 
 
+@each_count
 def negative_likelihood_ratio(counts: Confusion, *, level: float = LEVEL) -> Estimate:
     """How a negative call multiplies the odds: (1 − sensitivity) / specificity.
 

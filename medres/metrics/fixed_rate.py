@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import (
     RESAMPLES,
     normal_quantile,
@@ -47,6 +48,7 @@ def rate_at(wanted: Rate, tp: Tensor, fp: Tensor, target: float) -> tuple[Tensor
     return n - torch.where(held, fp, n[..., None]).amin(-1), n
 
 
+@each_finding()
 def sensitivity_at_specificity(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -60,8 +62,8 @@ def sensitivity_at_specificity(
     """The highest sensitivity of any threshold whose specificity reaches a value.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         specificity: in (0, 1].
         level: confidence level in (0, 1).
         patient_ids: (N,) strings or integers; None: each row is a patient.
@@ -74,7 +76,7 @@ def sensitivity_at_specificity(
 
     Raises:
         UndefinedMetricError: y_true holds one class only.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; a specificity
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; a specificity
             outside (0, 1].
 
     References:
@@ -85,6 +87,7 @@ def sensitivity_at_specificity(
     )
 
 
+@each_finding()
 def specificity_at_sensitivity(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -117,7 +120,7 @@ def _estimate(
     if not 0 < target <= 1:
         other = "specificity" if wanted == "sensitivity" else "sensitivity"
         raise MetricInputError(f"{other} {target}; give a share above 0 and up to 1, such as 0.9")
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     ranked = rank_scores(label, score)
     tp, fp = cumulative_counts(ranked)

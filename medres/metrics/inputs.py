@@ -51,22 +51,6 @@ def as_tensors(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
     return label, score
 
 
-def as_columns(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
-    """`as_tensors` for one finding: shape (N,).
-
-    Raises:
-        MetricInputError: the shapes differ or are not (N,).
-        UndefinedMetricError: there are no rows.
-    """
-    label, score = as_tensors(y_true, y_score)
-    if label.ndim != 1:
-        raise MetricInputError(
-            f"y_true has shape {tuple(label.shape)}; this metric takes one finding, (N,). "
-            "For several findings use medres.metrics.evaluation.evaluate"
-        )
-    return label, score
-
-
 def as_rows(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
     """`as_tensors` with the findings first: (N,) stays, (N, F) becomes a contiguous (F, N).
 
@@ -110,19 +94,18 @@ def read_back(y_true: Tensor, y_score: Tensor, *figures: Tensor) -> list[float]:
     """Bring figures to the host in one transfer, with the checks of the values they came from.
 
     Args:
-        y_true: labels that must all be 0 or 1.
-        y_score: scores that must all be finite.
+        y_true: labels that must all be 0, 1 or, where the figures leave such rows out, NaN.
+        y_score: scores that must be finite where the label is given.
         figures: 0-dimensional tensors.
 
     Returns:
         The figures as Python floats, in order.
 
     Raises:
-        MetricInputError: a label is not 0 or 1 (NaN is neither), or a score is not finite.
+        MetricInputError: a label is not 0, 1 or NaN, or a score is not finite.
     """
-    strange_labels = ((y_true != 0) & (y_true != 1)).sum()
-    strange_scores = (~torch.isfinite(y_score)).sum()
-    row = torch.stack([f.to(torch.float64) for f in (strange_labels, strange_scores, *figures)])
+    strange = count_strange(y_true, y_score).reshape(-1, 2).sum(0)
+    row = torch.stack([f.to(torch.float64) for f in (*strange, *figures)])
     n_labels, n_scores, *values = row.tolist()
     check_counts(int(n_labels), int(n_scores), y_true.numel())
     return values
@@ -136,8 +119,7 @@ def check_counts(strange_labels: int, strange_scores: int, n: int) -> None:
     """
     if strange_labels:
         raise MetricInputError(
-            f"{strange_labels} of {n} labels in y_true are neither 0 nor 1. Missing labels (NaN) "
-            "are left out by medres.metrics.evaluation.evaluate; elsewhere mask them first"
+            f"{strange_labels} of {n} labels in y_true are neither 0, 1 nor NaN (missing)"
         )
     if strange_scores:
         raise MetricInputError(

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_count, each_finding
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import clopper_pearson, wilson
 from medres.metrics.sorted_scores import check_both_classes, cumulative_counts, rank_scores
 
@@ -64,18 +65,19 @@ class Confusion:
         return {"tp": self.tp, "fp": self.fp, "tn": self.tn, "fn": self.fn}
 
 
+@each_finding(own=("threshold",))
 def confusion(y_true: ArrayLike, y_score: ArrayLike, threshold: float) -> Confusion:
     """Count decisions at a threshold.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; called positive where score ≥ threshold.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; called positive where score ≥ threshold.
         threshold: on the scale of the scores.
 
     Raises:
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     tp, fp, tn, fn = read_back(label, score, *decision_indicators(label, score, threshold).sum(0))
     return Confusion(int(tp), int(fp), int(tn), int(fn))
 
@@ -104,6 +106,7 @@ def decision_counts(y_true: Tensor, y_score: Tensor, thresholds: Tensor) -> Tens
     return torch.stack([cell.sum(0) for cell in cells]).to(torch.float64)
 
 
+@each_count
 def sensitivity(
     counts: Confusion, *, level: float = LEVEL, method: ProportionMethod = "Wilson"
 ) -> Estimate:
@@ -121,6 +124,7 @@ def sensitivity(
     return _proportion("sensitivity", counts.tp, counts.tp + counts.fn, level, method)
 
 
+@each_count
 def specificity(
     counts: Confusion, *, level: float = LEVEL, method: ProportionMethod = "Wilson"
 ) -> Estimate:
@@ -132,6 +136,7 @@ def specificity(
     return _proportion("specificity", counts.tn, counts.tn + counts.fp, level, method)
 
 
+@each_count
 def ppv(
     counts: Confusion, *, level: float = LEVEL, method: ProportionMethod = "Wilson"
 ) -> Estimate:
@@ -145,6 +150,7 @@ def ppv(
     return _proportion("ppv", counts.tp, counts.tp + counts.fp, level, method)
 
 
+@each_count
 def npv(
     counts: Confusion, *, level: float = LEVEL, method: ProportionMethod = "Wilson"
 ) -> Estimate:
@@ -179,6 +185,7 @@ def _proportion(
     return interval(successes, total, level)
 
 
+@each_finding()
 def choose_threshold(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -204,8 +211,8 @@ def choose_threshold(
     the true one, where the bound would have to exceed the target as well.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         rule: "youden": the largest sensitivity + specificity − 1. "sensitivity_at_least": the
             highest threshold at which the sensitivity reaches `target`. "specificity_at_least": the
             lowest at which the specificity does. "cost": the least expected cost.
@@ -220,14 +227,14 @@ def choose_threshold(
     Raises:
         UndefinedMetricError: y_true holds one class only, or too few rows for the lower bound of
             any threshold to reach the target; the message says how many it takes.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; an unknown
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; an unknown
             rule; a target, cost or prevalence that is missing, superfluous or out of range.
 
     References:
         Youden, Cancer 3 (1950) 32-35; cost: Metz, Semin Nucl Med 8 (1978) 283-298.
     """
     _check_rule(rule, target, target_by, miss_cost, prevalence)
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     ranked = rank_scores(label, score)
     tp, fp = cumulative_counts(ranked)
     m, n = read_back(label, score, tp[-1], fp[-1])

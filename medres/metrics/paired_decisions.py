@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.comparison import Comparison
 from medres.metrics.estimate import LEVEL, Estimate
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import patient_groups, wilson
 
 McNemarMethod = Literal["exact", "chi-squared", "corrected chi-squared"]
@@ -69,6 +70,9 @@ def mcnemar(first_only: int, second_only: int, method: McNemarMethod = "exact") 
     return McNemar(float(chi2.sf(statistic, 1)), statistic, method)
 
 
+@each_finding(
+    rows=(("y_true", "first_score", "second_score"),), own=("first_threshold", "second_threshold")
+)
 def compare_decisions(
     y_true: ArrayLike,
     first_score: ArrayLike,
@@ -84,9 +88,9 @@ def compare_decisions(
     """McNemar's test of two models at their thresholds, with Newcombe's interval of the difference.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        first_score: (N,) finite; called positive where score ≥ first_threshold.
-        second_score: (N,) finite; likewise.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        first_score: the same shape, finite; called positive where score ≥ first_threshold.
+        second_score: the same shape, finite; likewise.
         first_threshold: of the first model, locked.
         second_threshold: of the second model, locked.
         measure: sensitivity looks at the positives, specificity at the negatives, accuracy at all.
@@ -96,7 +100,7 @@ def compare_decisions(
 
     Raises:
         UndefinedMetricError: no row to look at.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite, an unknown
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite, an unknown
             measure or method, or patients with several rows.
 
     References:
@@ -106,8 +110,8 @@ def compare_decisions(
         raise MetricInputError(
             f"measure {measure!r} is unknown; choose 'sensitivity', 'specificity' or 'accuracy'"
         )
-    label, first = as_columns(y_true, first_score)
-    _, second = as_columns(label, second_score)
+    label, first = as_tensors(y_true, first_score)
+    _, second = as_tensors(label, second_score)
     if patient_groups(patient_ids, label.numel(), label.device).repeated:
         raise MetricInputError(
             "McNemar's test takes one row a patient, and some patient_ids repeat; compare by "

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate, few_note
-from medres.metrics.inputs import ArrayLike, as_columns, as_rows, count_strange, read_back
+from medres.metrics.inputs import ArrayLike, as_rows, as_tensors, count_strange, read_back
 from medres.metrics.intervals import (
     BOOTSTRAP_NEEDS,
     RESAMPLES,
@@ -85,6 +86,7 @@ def partial_auroc_tensor(
     return area.masked_fill(count_strange(label, score).sum(-1) > 0, torch.nan)
 
 
+@each_finding()
 def partial_auroc(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -100,8 +102,8 @@ def partial_auroc(
     """AUROC over a range of false-positive rates, or of sensitivities, by patient bootstrap.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious. Any monotone scale.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious. Any monotone scale.
         false_positive_rate: from and to, such as (0, 0.1): sensitivity averaged over it.
         sensitivity: from and to, such as (0.9, 1): specificity averaged over it. Give one of both.
         standardised: scale to ½ for chance and 1 for the best, as the AUROC is; else the plain
@@ -117,14 +119,14 @@ def partial_auroc(
     Raises:
         UndefinedMetricError: y_true holds one class only.
         MetricInputError: no range or both, a range outside 0 ≤ from < to ≤ 1; shapes differ, a
-            label is not 0 or 1, a score is not finite.
+            label not 0, 1 or NaN, a score not finite.
 
     References:
         McClish, Med Decis Making 9 (1989) 190-195, equation 4; over sensitivities: Jiang, Metz &
         Nishikawa, Radiology 201 (1996) 745-750.
     """
     low, high, mirrored = _range(false_positive_rate, sensitivity)
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     # Specificity over sensitivity is the ROC curve of the absence of the finding.
     ranked = rank_scores(*((1 - label, -score) if mirrored else (label, score)))
     tp, fp = cumulative_counts(ranked)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_count
 from medres.metrics.decision_measures import (
     MEASURES,
     WHY_UNDEFINED,
@@ -19,6 +20,7 @@ from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
 from medres.metrics.operating_point import Confusion
 
 
+@each_count
 def predictive_values_at(
     counts: Confusion, prevalence: float, *, level: float = LEVEL, units: str = "rows"
 ) -> dict[str, Figure]:

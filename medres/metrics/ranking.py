@@ -1,8 +1,7 @@
 """How well scores rank: the AUROC by several intervals, and average precision.
 
-`auroc_tensor` keeps every figure on the device of the scores and takes several findings at once;
-`auroc` and `average_precision` take one finding, read its figures back once, and raise where the
-labels do not define them.
+`auroc_tensor` keeps every figure on the device of the scores; `auroc` and `average_precision` read
+theirs back.
 """
 
 from __future__ import annotations
@@ -12,17 +11,34 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medres.errors import MetricInputError
+from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.auroc_intervals import (
+    NEEDS,
     AurocMethod,
     auroc_bounds,
     auroc_estimate,
     check_method,
     clustered_auroc_estimate,
+    method_in_words,
     pairs_bound,
 )
-from medres.metrics.estimate import LEVEL, Estimate, EstimateTensor, few_note
-from medres.metrics.inputs import ArrayLike, as_columns, as_rows, count_strange, read_back
+from medres.metrics.by_finding import each_finding
+from medres.metrics.estimate import (
+    LEVEL,
+    Estimate,
+    EstimateTensor,
+    Figure,
+    UndefinedEstimate,
+    few_note,
+)
+from medres.metrics.inputs import (
+    ArrayLike,
+    as_rows,
+    as_tensors,
+    check_counts,
+    count_strange,
+    read_back,
+)
 from medres.metrics.intervals import (
     BOOTSTRAP_NEEDS,
     RESAMPLES,
@@ -75,6 +91,52 @@ def auroc_tensor(
     return EstimateTensor(value, low, high, defined)
 
 
+def aurocs_by_formula(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    *,
+    method: AurocMethod | Literal["patient bootstrap"] | None = None,
+    level: float = LEVEL,
+    patient_ids: ArrayLike | None = None,
+    **_: object,
+) -> tuple[Figure, ...] | None:
+    """`auroc` of (N, F) in one pass and one read of the device, where a formula gives the interval.
+
+    Returns:
+        F figures; None where the interval is the patient bootstrap's, or patients repeat.
+    """
+    label, score = as_rows(y_true, y_score)
+    repeated = patient_groups(patient_ids, label.shape[1], label.device).repeated
+    if method == "patient bootstrap" or repeated:
+        return None
+    return _figures(label, score, method or "Newcombe", level)
+
+
+def _figures(label: Tensor, score: Tensor, method: AurocMethod, level: float) -> tuple[Figure, ...]:
+    """(F, N) rows, each a patient, to F figures."""
+    check_method(method)
+    found = delong_area(label, score, with_variance=method != "Newcombe")
+    columns = found.positives, found.negatives, found.area, found.variance
+    bounds = auroc_bounds(found.area, found.variance, *columns[:2], method, level)
+    counts = count_strange(label, score).to(torch.float64)
+    table = torch.cat([counts, torch.stack([*columns, *bounds], dim=1)], dim=1).tolist()
+    strange_labels, strange_scores = (int(sum(row[k] for row in table)) for k in (0, 1))
+    check_counts(strange_labels, strange_scores, label.numel())
+    return tuple(_figure(int(m), int(n), rest, method, level) for _, _, m, n, *rest in table)
+
+
+def _figure(m: int, n: int, rest: list[float], method: AurocMethod, level: float) -> Figure:
+    if not (m and n):
+        absent = "negative" if m else "positive"
+        reason = f"none of the {m + n} rows is {absent}; it needs both classes"
+        reason = reason if m + n else "no labelled rows"
+        return UndefinedEstimate(reason, level, method)
+    value, variance, low, high = rest
+    words = method_in_words(value, variance, m, n, method)
+    return Estimate(value, low, high, level, words, few_note(m, n, NEEDS))
+
+
+@each_finding(together=aurocs_by_formula)
 def auroc(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -91,8 +153,8 @@ def auroc(
     DeLong's methods likewise where all scores are tied.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious. Any monotone scale.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious. Any monotone scale.
         method: of the interval. None: Newcombe's method 5, or the patient bootstrap where patients
             contribute several rows. DeLong's methods then take Obuchowski's variance; Newcombe's
             has none for patients with several rows.
@@ -106,20 +168,20 @@ def auroc(
 
     Raises:
         UndefinedMetricError: y_true holds one class only.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; an unknown
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; an unknown
             method, or Newcombe's where patients contribute several rows.
 
     References:
         Newcombe, Stat Med 25 (2006) 559-573, method 5; DeLong et al., Biometrics 44 (1988) 837-845;
         Obuchowski, Biometrics 53 (1997) 567-578.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     if method is None:
         method = "patient bootstrap" if patients.repeated else "Newcombe"
     if method != "patient bootstrap":
         return _auroc_closed(label, score, patients, method, level)
-    found = delong_area(label, score)
+    found = delong_area(label, score, with_variance=False)
     value, m, n = read_back(label, score, found.area, found.positives, found.negatives)
     check_both_classes("AUROC", int(m), int(n))
     samples = resampled_areas(label, score, patients, resamples, seed)
@@ -132,19 +194,20 @@ def _auroc_closed(
 ) -> Estimate:
     """The AUROC with an interval from a formula."""
     check_method(method)
-    found = delong_area(label, score)
-    counts = found.positives, found.negatives
     if not patients.repeated:
-        value, variance, m, n = read_back(label, score, found.area, found.variance, *counts)
-        check_both_classes("AUROC", int(m), int(n))
-        return auroc_estimate(value, variance, int(m), int(n), level, method)
+        (figure,) = _figures(label[None], score[None], method, level)
+        if isinstance(figure, UndefinedEstimate):
+            raise UndefinedMetricError(f"AUROC is undefined: {figure.reason}")
+        return figure
     if method == "Newcombe":
         raise MetricInputError(
             "Newcombe's interval takes one row a patient, and some patient_ids repeat; choose "
             "method='patient bootstrap' or 'DeLong' (Obuchowski's variance for clustered data)"
         )
+    found = delong_area(label, score, with_variance=False)
     variance_by_patient = clustered_variance(label, score, patients)
     by_class = patients_by_class(label, patients.index, patients.n)
+    counts = found.positives, found.negatives
     figures = read_back(label, score, found.area, variance_by_patient, *counts, *by_class)
     value, variance, rows_m, rows_n, m, n = figures
     check_both_classes("AUROC", int(rows_m), int(rows_n))
@@ -159,6 +222,7 @@ def patients_by_class(y_true: Tensor, patient_index: Tensor, n_patients: int) ->
     return torch.stack([positive.sum(), negative.sum()])
 
 
+@each_finding()
 def average_precision(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -173,8 +237,8 @@ def average_precision(
     No interpolation between thresholds. Its chance level is the prevalence, so quote both.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious. Any monotone scale.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious. Any monotone scale.
         level: confidence level in (0, 1).
         patient_ids: (N,) strings or integers; None: each row is a patient.
         resamples: of the patient bootstrap.
@@ -185,12 +249,12 @@ def average_precision(
 
     Raises:
         UndefinedMetricError: y_true holds one class only.
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
 
     References:
         Davis & Goadrich, ICML 2006; the sum is scikit-learn's `average_precision_score`.
     """
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     ranked = rank_scores(label, score)
     tp, fp = cumulative_counts(ranked)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError, UndefinedMetricError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.logistic import find_root, fit_line
 
@@ -298,24 +299,24 @@ def fit_platt(y_true: ArrayLike, logits: ArrayLike) -> PlattScaling:
     return PlattScaling(tuple(intercept.tolist()), tuple(slope.tolist()), n)
 
 
+@each_finding(masks=False)
 def fit_isotonic(y_true: ArrayLike, y_score: ArrayLike) -> IsotonicScaling:
-    """The non-decreasing function of the score that is nearest to the labels, for one finding.
+    """The non-decreasing function of the score that is nearest to the labels, a finding at a time.
 
     It bends as the data do, and so follows their noise: below about 1,000 rows temperature or
     Platt scaling is closer to the truth (Niculescu-Mizil & Caruana, ICML 2005). Probabilities of
     exactly 0 and 1 are common at its ends, and a logarithmic score is then infinite.
 
     Args:
-        y_true: (N,) labels: 0, 1, or NaN = missing.
-        y_score: (N,) logits or probabilities; finite wherever the label is given.
+        y_true: (N,) or (N, F) labels: 0, 1, or NaN = missing.
+        y_score: the same shape, logits or probabilities; finite wherever the label is given.
 
     Returns:
         IsotonicScaling.
 
     Raises:
         UndefinedMetricError: fewer than 10 rows of a class.
-        MetricInputError: shapes differ or are not (N,), a label is not 0, 1 or NaN, or a score is
-            not finite.
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, or a score not finite.
 
     References:
         Zadrozny & Elkan, KDD 2002, 694-699; pool-adjacent-violators: Barlow et al. (1972).
@@ -323,10 +324,6 @@ def fit_isotonic(y_true: ArrayLike, y_score: ArrayLike) -> IsotonicScaling:
     from scipy.optimize import isotonic_regression  # late: half a second
 
     label, score, weight = _checked(y_true, y_score)
-    if label.shape[1] > 1:
-        raise MetricInputError(
-            f"y_true has {label.shape[1]} columns; isotonic scaling takes one finding, (N,)"
-        )
     _check_enough("isotonic scaling", label, weight)
     given = weight[:, 0] > 0
     scores, tied = np.unique(score[given, 0].cpu().numpy(), return_inverse=True)

@@ -100,50 +100,27 @@ def score_runs(y_true: Tensor, y_score: Tensor) -> ScoreRuns:
 def resampled_areas(
     y_true: Tensor, y_score: Tensor, patients: PatientGroups, resamples: int, seed: int
 ) -> Tensor:
-    """AUROC of each patient resample, for one finding or several over the same resamples.
+    """AUROC of each patient resample.
 
-    One finding with one row a patient is drawn by cells of rows that count together, which takes a
-    fifth of the time; its draws then are not those that several findings share.
+    Rows that are a patient each are drawn by cells that count together, in a fifth of the time.
 
     Args:
-        y_true: (N,) or (F, N) float64 in {0, 1}, NaN = missing.
-        y_score: the same shape, finite where the label is given.
+        y_true: (N,) float64 in {0, 1}.
+        y_score: (N,) float64, finite.
         patients: the patient of each row.
         resamples: how many.
         seed: of the draws, as in `patient_bootstrap`.
 
     Returns:
-        (resamples,) or (resamples, F) float64; NaN where a resample holds one class only.
+        (resamples,) float64; NaN where a resample holds one class only.
     """
-    if y_true.ndim == 1 and not patients.repeated and not bool(y_true.isnan().any()):
-        cells, runs = score_runs(y_true, y_score).in_cells()
-        draws = draw_counts(patients.n, resamples, seed, y_true.device, cells=cells)
+    runs, device = score_runs(y_true, y_score), y_true.device
+    if not patients.repeated:
+        cells, runs = runs.in_cells()
+        draws = draw_counts(patients.n, resamples, seed, device, cells=cells)
         return torch.cat([runs.areas(counts) for counts in draws])
-    labels, scores = (a[None] if a.ndim == 1 else a for a in (y_true, y_score))
-    findings = [
-        _runs_and_patients(label, score, patients)
-        for label, score in zip(labels, scores, strict=True)
-    ]
-    draws = draw_counts(patients.n, resamples, seed, y_true.device, y_true.shape[-1])
-    samples = torch.cat(
-        [
-            torch.stack(
-                [
-                    runs.areas(counts.gather(1, drawn.expand(len(counts), -1)))
-                    for runs, drawn in findings
-                ],
-                dim=1,
-            )
-            for counts in draws
-        ]
+    drawn = patients.index[runs.rows]
+    draws = draw_counts(patients.n, resamples, seed, device, len(drawn))
+    return torch.cat(
+        [runs.areas(counts.gather(1, drawn.expand(len(counts), -1))) for counts in draws]
     )
-    return samples[:, 0] if y_true.ndim == 1 else samples
-
-
-def _runs_and_patients(
-    y_true: Tensor, y_score: Tensor, patients: PatientGroups
-) -> tuple[ScoreRuns, Tensor]:
-    """The runs of the labelled rows, and the patient of each of their rows."""
-    given = ~y_true.isnan()
-    runs = score_runs(y_true[given], y_score[given])
-    return runs, patients.index[given][runs.rows]

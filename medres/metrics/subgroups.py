@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.comparison import holm
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
-from medres.metrics.inputs import ArrayLike, as_columns, check_counts
+from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,
     PatientGroups,
@@ -118,6 +119,7 @@ class _Options:
     units: str
 
 
+@each_finding(own=("threshold",), masks=False)
 def subgroup_analysis(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -132,7 +134,7 @@ def subgroup_analysis(
     seed: int = 0,
     units: str = "rows",
 ) -> tuple[SubgroupColumn, ...]:
-    """Figures, gaps and tests by subgroup, for one finding.
+    """Figures, gaps and tests by subgroup.
 
     Gaps have Newcombe's square-and-add interval of the group's and the others' intervals, as if
     the two were independent; where they share patients (as views do) it errs on the wide side.
@@ -142,8 +144,8 @@ def subgroup_analysis(
     χ² over their bootstrap variances.
 
     Args:
-        y_true: (N,) labels: 0, 1, or NaN = missing.
-        y_score: (N,) finite wherever the label is given.
+        y_true: (N,) or (N, F) labels: 0, 1, or NaN = missing.
+        y_score: the same shape, finite wherever the label is given.
         groups: (N,) values by column, such as sex, age band, scanner, view, site; empty, None or
             NaN = not stated.
         threshold: locked, for sensitivity and specificity; None: they are undefined.
@@ -156,7 +158,7 @@ def subgroup_analysis(
         units: what a row is, in the plural, for reasons.
 
     Raises:
-        MetricInputError: shapes differ, a label is not 0, 1 or NaN, a score is not finite, a column
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite, a column
             of another length, an intersection of an unknown column, a minimum below 2.
 
     References:
@@ -165,7 +167,7 @@ def subgroup_analysis(
     """
     if minimum < 2:
         raise MetricInputError(f"minimum {minimum}; a figure needs at least 2 rows of a class")
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     columns = _columns(groups, intersections, label.numel())
     given = ~label.isnan()
     strange_labels = (given & (label != 0) & (label != 1)).sum()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from medres.errors import MetricInputError
+from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Figure
-from medres.metrics.inputs import ArrayLike, as_columns, read_back
+from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import RESAMPLES, patient_groups
 from medres.metrics.operating_point import (
     Confusion,
@@ -87,23 +88,24 @@ class ThreeWayCounts:
         }
 
 
+@each_finding(own=("lower", "upper"))
 def three_way_counts(
     y_true: ArrayLike, y_score: ArrayLike, lower: float, upper: float
 ) -> ThreeWayCounts:
     """Count decisions with a band.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         lower: on the scale of the scores.
         upper: likewise, not below `lower`.
 
     Raises:
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; upper below
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; upper below
             lower.
     """
     check_band(lower, upper)
-    label, score = as_columns(y_true, y_score)
+    label, score = as_tensors(y_true, y_score)
     positive, negative = label, 1 - label
     above, below = (score >= upper).to(label.dtype), (score < lower).to(label.dtype)
     between = 1 - above - below
@@ -131,6 +133,7 @@ def check_band(lower: float, upper: float) -> None:
         )
 
 
+@each_finding(own=("lower", "upper"))
 def three_way_figures(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -148,8 +151,8 @@ def three_way_figures(
     Wilson's intervals, or the patient bootstrap's where patients repeat.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         lower: on the scale of the scores.
         upper: likewise, not below `lower`.
         level: confidence level in (0, 1).
@@ -164,11 +167,11 @@ def three_way_figures(
         worst case); ppv and npv of the rows that are decided, which the band does not touch.
 
     Raises:
-        MetricInputError: shapes differ, a label is not 0 or 1, a score is not finite; upper below
+        MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite; upper below
             lower.
     """
     check_band(lower, upper)
-    positive, score = as_columns(y_true, y_score)
+    positive, score = as_tensors(y_true, y_score)
     read_back(positive, score)
     negative, one = 1 - positive, torch.ones_like(positive)
     above, below = (score >= upper).to(one.dtype), (score < lower).to(one.dtype)
@@ -197,6 +200,7 @@ def three_way_figures(
     return dict(zip(shares, figures, strict=True))
 
 
+@each_finding()
 def choose_band(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -214,8 +218,8 @@ def choose_band(
     the more sensitive, is its place.
 
     Args:
-        y_true: (N,) in {0, 1}; 1 = finding present.
-        y_score: (N,) finite; higher = more suspicious.
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
         sensitivity: of "not called negative", in (0, 1].
         specificity: of "not called positive", in (0, 1].
         target_by: as in `choose_threshold`.

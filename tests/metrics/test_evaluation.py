@@ -275,7 +275,7 @@ def test_nan_scores_with_a_label_are_refused():
 
 
 def test_labels_other_than_0_1_and_nan_are_refused():
-    with pytest.raises(MetricInputError, match="1 of 2 labels in y_true are neither 0 nor 1"):
+    with pytest.raises(MetricInputError, match="1 of 2 labels in y_true are neither 0, 1 nor NaN"):
         evaluate([0, 2], [0.5, 0.5], findings=["a"])
 
 

@@ -176,7 +176,7 @@ def test_impossible_groups_are_refused():
         subgroup_analysis(y, s, groups, intersections=[("sex", "age")])
     with pytest.raises(MetricInputError, match="minimum 1; a figure needs at least 2 rows"):
         subgroup_analysis(y, s, groups, minimum=1)
-    with pytest.raises(MetricInputError, match="labels in y_true are neither 0 nor 1"):
+    with pytest.raises(MetricInputError, match="labels in y_true are neither 0, 1 nor NaN"):
         subgroup_analysis(torch.from_numpy(y) + 1, s, groups)
 
 
