@@ -17,7 +17,7 @@ from medres.metrics.decision_measures import (
     clustered_decision_figures,
     decision_figures,
 )
-from medres.metrics.estimate import Figure, UndefinedEstimate
+from medres.metrics.estimate import Estimate, Figure, UndefinedEstimate
 from medres.metrics.fixed_rate import sensitivity_at_specificity, specificity_at_sensitivity
 from medres.metrics.intervals import PatientGroups
 from medres.metrics.operating_point import Confusion, Threshold, decision_indicators
@@ -58,6 +58,7 @@ class FindingDetails:
             matthews_correlation, positive_ and negative_likelihood_ratio.
         elsewhere: "ppv" and "npv" at the target prevalence, or empty.
         prevalence: that of the target population, or None.
+        net_benefit: of the model at the locked threshold, taken for a probability; or None.
         fixed: "sensitivity_at_specificity" and "specificity_at_sensitivity", by the rate held.
         calibration: calibration_slope, calibration_intercept, calibration_in_the_large.
         brier_parts: or None where the scores are no probabilities.
@@ -71,6 +72,7 @@ class FindingDetails:
     decisions: dict[str, Figure]
     elsewhere: dict[str, Figure]
     prevalence: float | None
+    net_benefit: Figure | None
     fixed: dict[str, dict[str, Figure]]
     calibration: dict[str, Figure]
     brier_parts: BrierParts | None
@@ -84,6 +86,7 @@ class FindingDetails:
         """More keys of one entry of "findings" in `evaluation.json`."""
         return {
             **_as_json(self.decisions),
+            **_as_json({"net_benefit": self.net_benefit} if self.net_benefit else {}),
             **_as_json(self.calibration),
             "brier_parts": self.brier_parts.as_json() if self.brier_parts else None,
             "at_prevalence": {"prevalence": self.prevalence, **_as_json(self.elsewhere)}
@@ -195,6 +198,7 @@ def finding_details(
         decisions=decisions,
         elsewhere=elsewhere,
         prevalence=asked.prevalence,
+        net_benefit=_net_benefit(rows, threshold) if useful else None,
         fixed=_fixed(rows, asked),
         calibration=_calibration(rows),
         brier_parts=brier_parts(rows.y_true, rows.y_score) if rows.probabilities else None,
@@ -268,6 +272,21 @@ def _decisions(
         units=rows.units,
     )
     return figures, {} if prevalence is None else predictive_values_from(figures, prevalence)
+
+
+def _net_benefit(rows: LabelledRows, threshold: Threshold | None) -> Figure | None:
+    """At the locked threshold, in the prevalence of these rows; None where it is no probability."""
+    if threshold is None or not 0 < threshold.value < 1:
+        return None
+    curve = decision_curve(
+        rows.y_true,
+        rows.y_score,
+        thresholds=(threshold.value,),
+        level=rows.level,
+        patient_ids=rows.patients.index,
+    )
+    (value,), (low,), (high,) = curve.model.value, curve.model.low, curve.model.high
+    return Estimate(value, low, high, rows.level, curve.method.removesuffix("; pointwise"))
 
 
 def _fixed(rows: LabelledRows, asked: AskedDetails) -> dict[str, dict[str, Figure]]:

@@ -60,6 +60,7 @@ from medres.metrics.sorted_scores import (
     mean_precision,
     rank_scores,
 )
+from medres.metrics.threshold_steps import ThresholdSteps, threshold_steps
 
 PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
 STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
@@ -88,6 +89,7 @@ class FindingEvaluation:
         precision_recall: the curve, or None where a class is absent.
         reliability: the curve, or None where the scores are no probabilities.
         scores: histogram of the scores, or None without rows.
+        thresholds: counts at every threshold that a reader may set, or None without rows.
         details: decisions, calibration line, utility and subgroups, or None.
     """
 
@@ -102,6 +104,7 @@ class FindingEvaluation:
     precision_recall: PrecisionRecallCurve | None
     reliability: ReliabilityCurve | None
     scores: ScoreHistogram | None
+    thresholds: ThresholdSteps | None = None
     details: FindingDetails | None = None
 
     @property
@@ -117,6 +120,7 @@ class FindingEvaluation:
             "precision_recall": self.precision_recall,
             "reliability": self.reliability,
             "scores": self.scores,
+            "thresholds": self.thresholds,
         }
         return {
             "n": self.n,
@@ -276,6 +280,13 @@ def evaluate_finding(
         precision_recall=precision_recall_curve(rows.y_true, rows.y_score) if both else None,
         reliability=drawn.reliability() if probabilities else None,
         scores=score_histogram(rows.y_true, rows.y_score, probabilities=probabilities),
+        thresholds=threshold_steps(
+            rows.y_true,
+            rows.y_score,
+            probabilities=probabilities,
+            independent=rows.is_patient_level,
+            locked=rows.threshold.value if rows.threshold else None,
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from medres.errors import ConfigError
 from medres.files import written_whole
 from medres.reports.page import render_page
 from medres.reports.paper import paper_files, remove_other_plots
+from medres.reports.section import Section
 
 SCHEMA = "medres.evaluation/1"
 JSON_NAME = "evaluation.json"
@@ -30,7 +31,11 @@ CARD_NAME = "model_card.md"
 
 
 def write_evidence(
-    evaluation: Mapping[str, Any], folder: Path, *, model_card: Path | None = None
+    evaluation: Mapping[str, Any],
+    folder: Path,
+    *,
+    model_card: Path | None = None,
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Write an evaluation as JSON, as one self-contained HTML page, and for a paper.
 
@@ -42,6 +47,7 @@ def write_evidence(
             `splits`, `leakage`, `model`, `preprocessing`, `training`, `provenance`; all optional.
         folder: made where it does not exist.
         model_card: Markdown, copied beside the page; without it a card of an earlier report goes.
+        sections: parts of the page that are made elsewhere.
 
     Returns:
         The path of the page.
@@ -53,7 +59,7 @@ def write_evidence(
     check_evaluation(evaluation)
     content = finite(evaluation)
     files = {
-        PAGE_NAME: render_page(content).encode(),
+        PAGE_NAME: render_page(content, sections).encode(),
         JSON_NAME: format_json(content).encode(),
         **paper_files(content),
     }

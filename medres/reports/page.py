@@ -1,21 +1,26 @@
 """The evidence page: what the template shows, prepared; and the template rendered.
 
-The page stands alone: one file, no script, nothing loaded from anywhere, which its own content
-security policy enforces. Every text is escaped by jinja2; the drawings are escaped where they are
-made.
+The page stands alone: one file, nothing loaded from anywhere, and no script but the one whose
+digest its own content security policy names. Every text is escaped by jinja2; the drawings are
+escaped where they are made.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from typing import Any
 
 from markupsafe import Markup
 
 from medres.reports import summary
 from medres.reports.drawing import as_svg
+from medres.reports.explorer import view_explorer
 from medres.reports.extra_tables import ExtraTable, comparison_table, extra_tables
 from medres.reports.figures import (
     plot_precision_recall,
@@ -24,6 +29,7 @@ from medres.reports.figures import (
     plot_scores,
     plot_training,
 )
+from medres.reports.section import Section
 
 # What a plot shows, in one line under it, and the keys of the curve that it needs.
 CAPTIONS = {
@@ -114,11 +120,12 @@ class FindingView:
     tables: tuple[ExtraTable, ...]
 
 
-def render_page(evaluation: Mapping[str, Any]) -> str:
+def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ()) -> str:
     """Return the evaluation as one self-contained HTML page.
 
     Args:
         evaluation: as in `evaluation.json`; sections beside `findings` may be absent.
+        sections: parts made elsewhere, such as the worst mistakes, to stand after the figures.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -132,7 +139,34 @@ def render_page(evaluation: Mapping[str, Any]) -> str:
     environment.filters["readable"] = readable
     environment.filters["label"] = label
     environment.tests["table"] = is_table
-    return environment.get_template("evaluation.html").render(build_view(evaluation))
+    explorer = view_explorer(evaluation)
+    script = "\n".join(_template_text(name) for name in ("figures.js", "explorer.js"))
+    return environment.get_template("evidence/page.html").render(
+        build_view(evaluation),
+        explorer=explorer,
+        explorer_data=_embedded_json(explorer.data) if explorer else "",
+        script=Markup(script),
+        script_digest=_digest(script),
+        added=[Section(s.anchor, s.title, Markup(s.body), s.style) for s in sections],
+        style=Markup("\n".join(section.style for section in sections)),
+    )
+
+
+def _template_text(name: str) -> str:
+    folder = resources.files("medres.reports") / "templates" / "evidence"
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """The script's name in a content security policy."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _embedded_json(values: Any) -> Markup:
+    """JSON that may stand inside a script element: no character of it ends the element."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,12 @@ FIGURE_KINDS = (
     ),
     FigureKind("f1_score", "F1", False, "Harmonic mean of sensitivity and PPV."),
     FigureKind("matthews_correlation", "MCC", False, "Correlation of call and label; 0 is chance."),
+    FigureKind(
+        "net_benefit",
+        "Net benefit",
+        False,
+        "True flags per case, less false ones weighed by the odds of the threshold.",
+    ),
     FigureKind("accuracy", "Accuracy", True, "Share of right calls; never read it alone."),
 )
 
@@ -110,16 +116,19 @@ def format_number(value: float, *, percent: bool = False) -> str:
         text = f">{top - smallest:.{places}f}"
     elif scaled > 0 and float(text) == 0:
         text = f"<{smallest:.{places}f}"
+    elif float(text) == 0:
+        text = text.removeprefix("-")
     return f"{text}%" if percent else text
 
 
 def format_interval(estimate: Mapping[str, Any], *, percent: bool = False) -> str:
-    """Return `0.910–0.980`, or an empty text where the estimate has no interval."""
+    """Return `0.910–0.980`, `-0.020 to 0.310`, or nothing where the estimate has no interval."""
     low, high = estimate.get("low"), estimate.get("high")
     if low is None or high is None:
         return ""
     first = format_number(low, percent=percent).rstrip("%")
-    return f"{first}–{format_number(high, percent=percent)}"
+    between = " to " if low < 0 else "–"
+    return f"{first}{between}{format_number(high, percent=percent)}"
 
 
 def format_estimate(estimate: Mapping[str, Any] | None, *, percent: bool = False) -> str:

@@ -199,12 +199,12 @@ def test_as_json_follows_the_schema_and_is_strict_json():
     assert list(content["findings"]["a"]) == [
         "n", "n_positive", "n_missing", "prevalence", "auroc", "auroc_delong",
         "average_precision", "brier_score", "expected_calibration_error", "threshold",
-        "confusion", "sensitivity", "specificity", "ppv", "npv", *MEASURES,
+        "confusion", "sensitivity", "specificity", "ppv", "npv", *MEASURES, "net_benefit",
         "calibration_slope", "calibration_intercept", "calibration_in_the_large", "brier_parts",
         "at_prevalence", "three_way", "decision_curve", "subgroups", "curves",
     ]  # fmt: skip
     assert list(content["findings"]["a"]["curves"]) == [
-        "roc", "precision_recall", "reliability", "scores",
+        "roc", "precision_recall", "reliability", "scores", "thresholds",
     ]  # fmt: skip
     assert content["findings"]["b"]["auroc"] == {
         "value": None,

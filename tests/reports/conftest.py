@@ -56,6 +56,15 @@ def finding() -> dict[str, Any]:
                 "negative": [2, 3, 1, 0],
                 "positive": [1, 0, 1, 2],
             },
+            "thresholds": {
+                "decimals": 4,
+                "lowest": 0,
+                "highest": 10_000,
+                "at": [0, 1001, 2001, 3001, 4001, 6001, 7001, 8001, 9001],
+                "tp": [4, 4, 3, 3, 3, 3, 2, 1, 0],
+                "fp": [6, 4, 4, 2, 1, 0, 0, 0, 0],
+                "independent": True,
+            },
         },
     }
 

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser_pages import DESKTOP, PHONE, opened
 
 from medres.errors import ConfigError
 from medres.reports import paper
 from medres.reports.evidence import write_evidence
+from medres.reports.section import Section
 
-CHROMIUM = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--hide-scrollbars", "--enable-logging=stderr", "--virtual-time-budget=2000"),
-)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -118,34 +115,30 @@ def test_evidence_refuses_an_evaluation_without_findings(tmp_path: Path) -> None
         write_evidence({"schema": "medres.evaluation/1", "findings": {}}, tmp_path)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
 def test_evidence_opens_in_a_browser_without_a_complaint(
-    several: dict[str, Any], tmp_path: Path, program: Callable[[str], str], width: int
+    several: dict[str, Any], tmp_path: Path, browser: Browser, size: tuple[int, int]
 ) -> None:
-    write_evidence(several, tmp_path / "report")
-    # The policy of the page forbids scripts; a frame around it measures it from outside.
-    measure = tmp_path / "measure.html"
-    measure.write_text(
-        f'<iframe id="f" src="report/evaluation.html" width="{width}" height="900"></iframe>'
-        "<script>onload = () => { const d = document.getElementById('f').contentDocument;"
-        "document.title = [d.documentElement.scrollWidth, d.querySelectorAll('svg').length,"
-        "d.querySelector('h1').textContent].join(' | '); }</script>",
-        encoding="utf-8",
+    write_evidence(several, tmp_path)
+    with opened(browser, tmp_path / "evaluation.html", size) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert page.inner_text("h1") == "Evaluation for 2 findings"
+        assert page.locator("figure svg").count() == 7
+
+
+def test_evidence_takes_in_a_section_made_elsewhere(
+    evaluation: dict[str, Any], tmp_path: Path, browser: Browser
+) -> None:
+    dot = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    section = Section(
+        "cases",
+        "Worst <mistakes>",
+        f'<h4>Case 1</h4><img id="cases-1" src="{dot}" alt="an image">',
+        "#cases h4 { color: rgb(1, 2, 3); }",
     )
-    done = subprocess.run(
-        [
-            *(program("chromium"), *CHROMIUM, "--allow-file-access-from-files", "--dump-dom"),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            measure.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    title = done.stdout.split("<title>")[1].split("</title>")[0] if "<title>" in done.stdout else ""
-    scroll_width, drawings, heading = title.split(" | ")
-    assert int(scroll_width) <= width  # the page itself never scrolls sideways
-    assert int(drawings) == 7
-    assert heading == "Evaluation for 2 findings"
-    assert "CONSOLE" not in done.stderr
+    write_evidence(evaluation, tmp_path, sections=[section])
+    with opened(browser, tmp_path / "evaluation.html") as page:
+        assert page.inner_text("nav a[href='#cases']") == "Worst <mistakes>"
+        assert page.evaluate("document.getElementById('cases-1').naturalWidth") == 1
+        color = "getComputedStyle(document.querySelector('#cases h4')).color"
+        assert page.evaluate(color) == "rgb(1, 2, 3)"
