@@ -7,6 +7,7 @@
         run.json           versions, machine, seed, digests of the inputs
         schedule.txt, .png what trains when, and at which rates
         manifest.csv       with its split
+        training.html      how it goes and went; training.json what it is made of
         epochs.jsonl       one line an epoch;  events/  the same for TensorBoard
         checkpoints/       last.pt, best.pt
         predictions/       validation.csv, test.csv
@@ -35,9 +36,10 @@ from medres.scoring.predictor import Predictor
 from medres.training.advice import advise, gather_facts
 from medres.training.calibrate import NOT_CALIBRATED, Calibration, fit_calibration
 from medres.training.dataset import as_items
-from medres.training.fine_tuning import FineTuned, InitialNetwork
+from medres.training.fine_tuning import FineTuned, InitialNetwork, plan_features
 from medres.training.precision import describe_device, resolve_device
 from medres.training.schedule_table import format_schedule
+from medres.training.status import TrainingStatus, now
 from medres.training.training_data import TrainingData
 from pipelines.progress import follow
 
@@ -77,6 +79,48 @@ def record_inputs(config: RunConfig, data: TrainingData, initial: InitialNetwork
             "leakage": data.leakage,
             "notes": list(data.notes),
         },
+    )
+
+
+def describe_start(
+    config: RunConfig, data: TrainingData, initial: InitialNetwork
+) -> TrainingStatus:
+    """What the training's own page says of a run, as of its beginning."""
+    training, outline, counts = config.training, initial.outline, data.counts()
+    loss = training.loss.replace("_", " ")
+    facts = {
+        "Network": f"ResNet-{config.model.depth}, stem {config.model.stem} "
+        f"({initial.network.stem_start.init})",
+        "Initial weights": initial.weights.description,
+        "Findings": ", ".join(data.manifest.schema.findings),
+        **{
+            f"{split.capitalize()} images": f"{n['images']} of {n['patients']} patients"
+            for split, n in counts.items()
+        },
+        "Input": f"{data.preprocessing.size} × {data.preprocessing.size} pixels, "
+        f"{data.preprocessing.intensity} intensity, {data.preprocessing.geometry}",
+        "A step": f"{outline.step_images} images; {outline.steps_per_epoch} steps an epoch",
+        "Optimizer": f"{training.optimizer}, weight decay {training.weight_decay:g}",
+        "Loss": loss if not training.class_weights else f"{loss}, positives weighed by their share",
+        "Augmentation": str(initial.augmentation),
+        "Precision": f"{initial.precision} on {describe_device(initial.device)}",
+        "Epoch that is kept": f"by validation {training.select_by}",
+        "Stops early": f"after {training.patience} epochs without a better one"
+        if training.patience
+        else "never",
+        "Seed": str(config.seed),
+    }
+    return TrainingStatus(
+        state="training",
+        began=now(),
+        updated=now(),
+        epochs=training.epochs,
+        select_by=training.select_by,
+        patience=training.patience,
+        facts=facts,
+        features=plan_features(config, data, initial).describe(),
+        notes=(*data.notes, *initial.notes),
+        schedule=outline.schedule.as_json(),
     )
 
 
@@ -206,6 +250,7 @@ def describe_run(
         "preprocessing": data.preprocessing.as_json(),
         "training": {
             **trained.as_json(),
+            "page": "../training.html",
             "history": [asdict(epoch) for epoch in trained.result.history],
             "schedule": trained.schedule.as_table(),
         },

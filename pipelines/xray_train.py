@@ -9,7 +9,8 @@
 
 Leaves in the run folder: `model/`, which `medres evaluate` and `medres score` take; `report/`,
 whose page is `evaluation.html` (docs/evidence.md); `predictions/`; `manifest.csv` with its split;
-`config.yaml`; `schedule.txt` and `.png`; `epochs.jsonl`, TensorBoard `events/` and `checkpoints/`.
+`config.yaml`; `schedule.txt` and `.png`; `training.html`, which shows how it goes while it runs;
+`epochs.jsonl`, TensorBoard `events/` and `checkpoints/`.
 Started again on the same folder, it resumes. `--dry-run` prints advice and the schedule, draws it
 and trains nothing; it reads no pixels. Without arguments it trains on the sample data: about 5
 minutes on 2 cores.
@@ -54,19 +55,29 @@ def run(config: RunConfig) -> Path:
 
 def train_on(config: RunConfig, data: TrainingData) -> FineTuned:
     """Say what is trained, write down what it starts from, and train."""
+    from medres.reports.training_page import FollowedTraining
     from medres.training.distributed import is_first
     from medres.training.fine_tuning import fine_tune, initialise
     from pipelines import run_folder
 
     initial = initialise(config, data)
-    if is_first():
-        run_folder.announce(config, data, initial)
-        run_folder.record_inputs(config, data, initial)
-    return fine_tune(config, data, initial)
+    if not is_first():
+        return fine_tune(config, data, initial)
+    run_folder.announce(config, data, initial)
+    run_folder.record_inputs(config, data, initial)
+    watch = FollowedTraining(config.out, run_folder.describe_start(config, data, initial))
+    return fine_tune(config, data, initial, watch=watch)
 
 
 def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     """Calibrate and choose thresholds on validation, judge on test, write model and report."""
+    from medres.reports.training_page import judging
+
+    with judging(config.out):
+        return _judge(config, data, trained)
+
+
+def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     from medres.bundle.directory import CARD_NAME
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from medres.reports.figures import (
     plot_training,
 )
 from medres.reports.section import Section
+from medres.reports.template_environment import template_environment
 
 # What a plot shows, in one line under it, and the keys of the curve that it needs.
 CAPTIONS = {
@@ -50,6 +52,8 @@ SECTION_TITLES = {
     "preprocessing": "Preprocessing",
     "provenance": "Provenance: versions, digests, seed, configuration",
 }
+TRAINING_PAGE = re.compile(r"(\.\./)?training\.html")
+"""Where the training's own page may lie: beside the report, or above it."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +131,7 @@ def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ())
         evaluation: as in `evaluation.json`; sections beside `findings` may be absent.
         sections: parts made elsewhere, such as the worst mistakes, to stand after the figures.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("medres.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment()
     environment.filters["readable"] = readable
     environment.filters["label"] = label
     environment.tests["table"] = is_table
@@ -176,6 +172,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     training = dict(evaluation.get("training") or {})
     history = training.pop("history", None) or ()
     training.pop("notes", None)
+    page = str(training.pop("page", ""))
     return {
         "title": next(iter(findings)) if len(findings) == 1 else f"{len(findings)} findings",
         "dataset_name": (evaluation.get("dataset") or {}).get("name") or "",
@@ -201,6 +198,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,
+        "training_page": page if TRAINING_PAGE.fullmatch(page) else "",
         "training_plot": Markup(as_svg(plot_training(history), "training-plot")),
         "multiclass": _multiclass(evaluation),
         "sections": _sections(evaluation),

@@ -37,7 +37,7 @@ from medres.training.precision import (
 )
 from medres.training.presets import ResolvedPreset
 from medres.training.schedule import Schedule
-from medres.training.trainer import TrainingRun
+from medres.training.trainer import TrainingRun, Watch
 from medres.training.training_data import TrainingData
 from medres.training.wrapping import check_compiler
 from medres.transforms.augmentation import ResolvedAugmentation, resolve_augmentation
@@ -169,7 +169,12 @@ def initialise(config: RunConfig, data: TrainingData) -> InitialNetwork:
 
 
 def fine_tune(
-    config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool = True
+    config: RunConfig,
+    data: TrainingData,
+    initial: InitialNetwork,
+    *,
+    show: bool = True,
+    watch: Watch | None = None,
 ) -> FineTuned:
     """Train, or go on training, in the run folder.
 
@@ -178,6 +183,7 @@ def fine_tune(
         data: checked and normalised.
         initial: the network; trained in place.
         show: whether to show progress.
+        watch: told how the training goes: see `TrainingRun`.
 
     Raises:
         ConfigError: a run folder with another configuration.
@@ -193,6 +199,7 @@ def fine_tune(
         config.out,
         device=initial.device,
         show=show,
+        watch=watch,
     )
     features.attach(run.trainer)
     result = run.run()
@@ -214,23 +221,27 @@ def fine_tune(
 def _build_feature_cache(
     config: RunConfig, data: TrainingData, initial: InitialNetwork, *, show: bool
 ) -> FeatureCache:
+    return FeatureCache(
+        initial.network,
+        plan_features(config, data, initial),
+        config.out,
+        device=initial.device,
+        autocast=AUTOCAST.get(initial.precision),
+        accumulate=config.training.accumulate,
+        show=show and is_first(),
+    )
+
+
+def plan_features(config: RunConfig, data: TrainingData, initial: InitialNetwork) -> FeaturePlan:
+    """What of the frozen stages is computed once."""
     autocast = AUTOCAST.get(initial.precision)
-    plan = plan_run_features(
+    return plan_run_features(
         config,
         initial.outline.schedule,
         train=len(data.manifest.split("train")),
         validation=len(data.manifest.split("validation")),
         random=initial.augmentation.amounts.is_random,
         value_bytes=4 if autocast is None else autocast.itemsize,
-    )
-    return FeatureCache(
-        initial.network,
-        plan,
-        config.out,
-        device=initial.device,
-        autocast=autocast,
-        accumulate=config.training.accumulate,
-        show=show and is_first(),
     )
 
 

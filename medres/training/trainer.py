@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from ignite.engine import Engine, Events
@@ -43,6 +43,9 @@ from medres.training.selection import Selection
 from medres.training.validation import ValidationFigures
 from medres.training.wrapping import PhaseWrapping
 
+TrainingEvent = Literal["began", "epoch", "interrupted", "failed"]
+Watch = Callable[[TrainingEvent], None]
+
 
 class TrainingRun:
     """One training in one folder.
@@ -57,6 +60,8 @@ class TrainingRun:
         folder: of checkpoints, history and events.
         device: where the network computes.
         show: whether to show progress.
+        watch: told when training begins, when an epoch is over and written down, and when training
+            breaks off; in the first process alone.
     """
 
     def __init__(
@@ -69,8 +74,10 @@ class TrainingRun:
         *,
         device: torch.device,
         show: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         self.network = network.to(device)
+        self.watch: Watch = watch or (lambda _: None)
         self.train_loader = train_loader
         self.validation_loader = validation_loader
         self.plan = plan
@@ -128,11 +135,19 @@ class TrainingRun:
             remove_unfinished(self.best)
             self.events = TensorBoardLog(self.folder / "events", len(self.history) + 1)
         self.clock.restart()
+        self._tell("began")
         try:
             self.trainer.run()
+        except BaseException as error:
+            self._tell("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
         finally:
             if self.events is not None:
                 self.events.close()
+
+    def _tell(self, event: TrainingEvent) -> None:
+        if is_first():
+            self.watch(event)
 
     def _build_trainer(self) -> SupervisedTrainer:
         plan = self.plan
@@ -231,6 +246,7 @@ class TrainingRun:
         if self.events is not None:
             self.events.add(record)
         self.display.report(record, self.plan.epochs)
+        self._tell("epoch")
         if self.selection.stopped_early:
             engine.terminate()
 

@@ -31,8 +31,12 @@ def test_run_folder_holds_everything(trained: Path) -> None:
         "model/models/model.pt",
         "report/evaluation.json",
         "report/evaluation.html",
+        "training.json",
     ):
         assert (trained / name).is_file(), name
+    page = (trained / "training.html").read_text(encoding="utf-8")
+    assert "Finished after 4 of 4 epochs." in page
+    assert '<a href="report/evaluation.html">' in page
     assert yaml.safe_load((trained / "config.yaml").read_text())["pixels"]["size"] == 32
 
 

@@ -50,6 +50,15 @@ def page(request: pytest.FixtureRequest) -> Page:
     return Page(render_page(request.getfixturevalue(request.param)))
 
 
+def test_page_links_the_training_s_own_page_and_nothing_else(evaluation: dict[str, Any]) -> None:
+    link = "The training's own page"
+    assert link not in render_page(evaluation)
+    evaluation["training"]["page"] = "../training.html"
+    assert f'<a href="../training.html">{link}</a>' in render_page(evaluation)
+    evaluation["training"]["page"] = "javascript:alert(1)//training.html"
+    assert link not in render_page(evaluation)
+
+
 def test_page_refers_to_nothing_outside(page: Page) -> None:
     for tag, attributes in page.tags:
         assert tag not in {"link", "img", "iframe", "object"}

@@ -168,3 +168,35 @@ def test_run_without_cache_is_the_same_run(config, data, undisturbed, tmp_path) 
     expected, _ = undisturbed
     for name, tensor in expected.network.state_dict().items():
         assert torch.equal(tensor, trained.network.state_dict()[name]), name
+
+
+def test_training_tells_how_it_goes(config, data, tmp_path: Path) -> None:
+    told = []
+
+    def watch(event: str) -> None:
+        history = tmp_path / "epochs.jsonl"
+        told.append((event, len(history.read_text().splitlines()) if history.exists() else 0))
+
+    config = dataclasses.replace(config, out=tmp_path)
+    fine_tune(config, data, initialise(config, data), show=False, watch=watch)
+    assert told == [("began", 0), ("epoch", 1), ("epoch", 2), ("epoch", 3)]
+    fine_tune(config, data, initialise(config, data), show=False, watch=watch)
+    assert len(told) == 4  # there is nothing left to train
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [(RuntimeError("out of memory"), "failed"), (KeyboardInterrupt(), "interrupted")],
+)
+def test_training_tells_that_it_breaks_off(config, data, tmp_path: Path, error, event) -> None:
+    told = []
+
+    def watch(event: str) -> None:
+        told.append(event)
+        if event == "epoch":
+            raise error
+
+    config = dataclasses.replace(config, out=tmp_path)
+    with pytest.raises(type(error)):
+        fine_tune(config, data, initialise(config, data), show=False, watch=watch)
+    assert told == ["began", "epoch", event]
