@@ -315,6 +315,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class GuardConfig:
+    """What tells images of another kind from the model's own; see docs/guard.md.
+
+    Args:
+        fit: fit one at the end of training, in one pass over train and validation images.
+        false_alarms: share of the model's own images that may be flagged, all checks together.
+    """
+
+    fit: bool = True
+    false_alarms: float = 0.02
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run.
 
@@ -324,6 +337,7 @@ class RunConfig:
         model: which network, and how one channel enters it.
         training: how the network is fine-tuned.
         evaluation: how the trained model is judged.
+        guard: against images of another kind.
         out: the run folder; started again on the same folder, a run resumes.
         seed: of weights, order and augmentation.
         device: cpu, cuda, cuda:1, mps, or auto for the first that is there.
@@ -334,6 +348,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     out: Path = Path("runs/train")
     seed: int = 0
     device: str = "auto"
@@ -572,6 +587,12 @@ def check_config(config: RunConfig) -> RunConfig:
             config.evaluation.specificity,
             0 < config.evaluation.specificity < 1,
             "between 0 and 1",
+        ),
+        (
+            "guard.false_alarms",
+            config.guard.false_alarms,
+            0 < config.guard.false_alarms < 1,
+            "a share between 0 and 1",
         ),
         (
             "evaluation.miss_cost",

@@ -9,6 +9,7 @@
     │   └── LeakageError                     the same patient or pixels in two splits
     ├── NormalizationError(ValueError)       intensities from which no statistics can be fitted
     ├── WeightsError(ValueError)             weights that cannot be had or do not fit the network
+    ├── GuardError(ValueError)               images from which no guard can be fitted
     ├── BundleError(ValueError)              a model directory that is damaged or not ours
     │   └── PreprocessingMismatchError       the model expects another preprocessing
     ├── MetricInputError(ValueError)         labels or scores that no metric can take
@@ -86,6 +87,10 @@ class NormalizationError(MedresError, ValueError):
 
 class WeightsError(MedresError, ValueError):
     """Weights that cannot be had, fail their digest, or do not fit the network."""
+
+
+class GuardError(MedresError, ValueError):
+    """Images from which no guard against wrong input can be fitted, or one that is not ready."""
 
 
 class BundleError(MedresError, ValueError):

@@ -43,12 +43,14 @@ class FoldConfig:
 def run(config: FoldConfig) -> ModelRecord:
     """Fold, compare and write; returns the new model's record."""
     from medres.bundle.directory import load_model, write_bundle, write_weights
+    from medres.guard.storage import write_guard
 
     if config.out.exists():
         raise ConfigError(f"--out: {config.out} exists already; give a new folder")
     folded = fold_model(load_model(config.model))
     digest = write_weights(config.out, folded.network.state_dict())
     record = replace(folded.record, weights_sha256=digest)
+    write_guard(config.out, folded.guard, digest)
     write_bundle(config.out, record, folded.seen)
     return record
 

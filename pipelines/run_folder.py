@@ -27,7 +27,11 @@ from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
 from medres.config import RunConfig, config_as_json, format_config
 from medres.data.manifest import write_manifest
+from medres.errors import GuardError
 from medres.files import file_digest, write_json, write_text
+from medres.guard.fitting import fit_guard
+from medres.guard.guard import Guard
+from medres.guard.storage import write_guard
 from medres.metrics.operating_point import Threshold
 from medres.provenance import collect_provenance
 from medres.reports.schedule_picture import save_schedule_picture
@@ -166,6 +170,28 @@ def calibrate(
     return predictor, scores
 
 
+def fit_model_guard(
+    config: RunConfig, data: TrainingData, trained: FineTuned
+) -> tuple[Guard | None, list[str]]:
+    """The guard of the trained network, and a note where there is none or it promises less."""
+    if not config.guard.fit:
+        return None, []
+    try:
+        guard = fit_guard(
+            trained.network,
+            data.preprocessing,
+            data.manifest,
+            data.survey.records,
+            false_alarms=config.guard.false_alarms,
+            device=trained.device,
+            workers=config.training.workers,
+            follow=lambda batches: follow(batches, "fitting the guard"),
+        )
+    except GuardError as error:
+        return None, [f"The model has no guard against images of another kind: {error}."]
+    return guard, guard.notes()
+
+
 def score_test(config: RunConfig, data: TrainingData, predictor: Predictor) -> ImageScores:
     """Score the test images, and write their predictions."""
     scores = predictor.score_rows(
@@ -183,6 +209,7 @@ def save_model(
     trained: FineTuned,
     thresholds: dict[str, Threshold],
     calibration: Calibration,
+    guard: Guard | None,
 ) -> ModelRecord:
     """Write `model/`; returns its record."""
     folder = config.out / "model"
@@ -203,6 +230,7 @@ def save_model(
         },
         provenance=collect_provenance(device=describe_device(trained.device), seed=config.seed),
     )
+    write_guard(folder, guard, record.weights_sha256)
     write_bundle(folder, record, _seen(data))
     return record
 

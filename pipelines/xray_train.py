@@ -86,14 +86,15 @@ def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     predictor, validation = run_folder.calibrate(config, data, trained)
     thresholds, without = validation.combine(unit).choose_thresholds(findings, config.evaluation)
-    record = run_folder.save_model(config, data, trained, thresholds, predictor.calibration)
+    guard, unguarded = run_folder.fit_model_guard(config, data, trained)
+    record = run_folder.save_model(config, data, trained, thresholds, predictor.calibration, guard)
 
     images = run_folder.score_test(config, data, predictor)
     figures = images.combine(unit).evaluate(
         findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed
     )
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
-    evaluation["notes"] = [*evaluation["notes"], *without, *figures["notes"]]
+    evaluation["notes"] = [*evaluation["notes"], *without, *unguarded, *figures["notes"]]
     page = write_evidence(
         evaluation, config.out / "report", model_card=config.out / "model" / CARD_NAME
     )

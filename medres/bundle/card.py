@@ -52,7 +52,8 @@ Initial weights: {record.training.get("initial_weights", "unknown")}. Preset: \
 
 ## Limits
 It has seen images of its training sites alone; on others, evaluate before use \
-(`medres evaluate`). It does not recognise an image that is no such radiograph.
+(`medres evaluate`). Where `configs/guard.json` stands beside it, `medres score` tells images of
+another kind from its own, at the rate of false alarms stated there; not every one is told.
 """
 
 

@@ -7,8 +7,10 @@
         configs/metadata.json    what MONAI's tools read
         configs/inference.json   the same model as a MONAI workflow
         configs/medres.json      what medres reads: `medres.bundle.record`
+        configs/guard.json       tells other images from the model's own: `medres.guard.storage`
         configs/seen.json        digests of the cases it was fitted on: `medres.bundle.seen`
         docs/README.md           the model card
+        models/guard.pt          tensors of the guard
         models/model.pt          a plain state dict
 
 Reading one evaluates no configuration and unpickles tensors alone.
@@ -29,6 +31,8 @@ from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
 from medres.errors import BundleError, ConfigError
 from medres.files import file_digest, read_json, write_json, write_text, written_whole
+from medres.guard.guard import Guard
+from medres.guard.storage import read_guard
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
 
@@ -49,12 +53,14 @@ class Model:
         network: in evaluation mode, on the CPU.
         seen: the cases it was fitted on.
         folder: where it was read from.
+        guard: against images of another kind; None where the model has none.
     """
 
     record: ModelRecord
     network: GrayscaleResNet | ResNetEnsemble
     seen: SeenCases
     folder: Path
+    guard: Guard | None = None
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
@@ -68,7 +74,7 @@ def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
 
 
 def write_bundle(folder: Path, record: ModelRecord, seen: SeenCases) -> None:
-    """Write everything around the weights that `write_weights` has put there.
+    """Write everything around the weights that `write_weights` has put there, and the guard.
 
     The record comes last: a directory without it is not a model.
     """
@@ -92,7 +98,8 @@ def load_model(folder: Path) -> Model:
     seen = SeenCases.from_json(_read(folder, "configs/seen.json"))
     network = build_network(record)
     network.load_state_dict(_read_weights(folder / "models" / "model.pt", record, network))
-    return Model(record, network.eval(), seen, folder)
+    guard = read_guard(folder, record.weights_sha256)
+    return Model(record, network.eval(), seen, folder, guard)
 
 
 def build_network(record: ModelRecord) -> GrayscaleResNet | ResNetEnsemble:

@@ -13,6 +13,7 @@ from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
 from medres.data.normalization import IntensityStatistics
 from medres.errors import BundleError
+from medres.guard.storage import write_guard
 from medres.metrics.operating_point import Threshold
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
@@ -29,6 +30,9 @@ def write_ensemble(
     provenance: Mapping[str, Any],
 ) -> ModelRecord:
     """Write one model directory of several models; returns its record.
+
+    The guard is the first model's: it listens to that member alone, so that its rate of false
+    alarms holds as it was calibrated, on patients whom that member was not trained on.
 
     Args:
         folder: of the ensemble.
@@ -66,6 +70,7 @@ def write_ensemble(
         training=training,
         provenance=provenance,
     )
+    write_guard(folder, models[0].guard, record.weights_sha256)
     seen = [model.seen for model in models]
     write_bundle(
         folder,

@@ -90,9 +90,13 @@ class ResNetEnsemble(nn.Module):
         """Logits (B, F) whose sigmoid or softmax is the mean of the members' probabilities."""
         logits = []
         for k, member in enumerate(self.members):
-            own = image.clamp(self.low[k], self.high[k]) * self.scale[k] + self.shift[k]
-            logits.append(member(own) / self.temperature[k])
+            logits.append(member(self.own_input(k, image)) / self.temperature[k])
         return mean_probability_logits(torch.stack(logits), self.kind)
+
+    def own_input(self, k: int, image: Tensor) -> Tensor:
+        """What member k sees of the ensemble's input (B, 1, H, W): normalised as it was trained."""
+        own: Tensor = image.clamp(self.low[k], self.high[k]) * self.scale[k] + self.shift[k]
+        return own
 
 
 def mean_probability_logits(logits: Tensor, kind: str) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from medres.data.manifest import Manifest, ManifestRow
 from medres.data.normalization import IntensityHistogram
 from medres.errors import ConfigError, ManifestError, RejectReason, UnreadableImageError
-from medres.imaging.grayscale import Intensity
+from medres.imaging.grayscale import ImageRecord, Intensity
 from medres.imaging.isolated import ReadRequest, inspect_ahead
 from medres.imaging.read import read_grayscale
 from medres.imaging.resampling import Fit, Geometry
@@ -35,12 +35,14 @@ class PixelSurvey:
         sop_instance_uids: of each (address, frame) that has one.
         modalities: DICOM codes, each with its count of images; "" for images that name none. Where
             the header does not, the manifest's column `modality` does.
+        records: what the header of each (address, frame) says.
     """
 
     intensity: Intensity
     digests: dict[tuple[str, int], str] = field(default_factory=dict)
     sop_instance_uids: dict[tuple[str, int], str] = field(default_factory=dict)
     modalities: dict[str, int] = field(default_factory=dict)
+    records: dict[tuple[str, int], ImageRecord] = field(default_factory=dict)
 
 
 def survey_images(
@@ -65,6 +67,7 @@ def survey_images(
     failures: list[UnreadableImageError] = []
     found: set[Intensity] = set()
     modalities: Counter[str] = Counter()
+    records: dict[tuple[str, int], ImageRecord] = {}
     asked = (ReadRequest(manifest.address(row), row.frame, intensity) for row in manifest.rows)
     for row, facts in zip(follow(manifest.rows), inspect_ahead(asked), strict=True):
         if isinstance(facts, UnreadableImageError):
@@ -78,6 +81,7 @@ def survey_images(
         if facts.record.sop_instance_uid:
             instances[key] = facts.record.sop_instance_uid
         found.add(facts.record.intensity)
+        records[key] = facts.record
         modalities[facts.record.modality or row.groups.get("modality", "").upper()] += 1
     _check_readable(manifest, failures)
     if len(found) > 1:
@@ -85,7 +89,7 @@ def survey_images(
             "pixels.intensity: auto finds display intensity in some images and modality units in "
             "others; set pixels.intensity to display or modality"
         )
-    return PixelSurvey(found.pop(), digests, instances, dict(modalities))
+    return PixelSurvey(found.pop(), digests, instances, dict(modalities), records)
 
 
 def _check_readable(manifest: Manifest, failures: Sequence[UnreadableImageError]) -> None:
