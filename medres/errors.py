@@ -12,6 +12,7 @@
     ├── GuardError(ValueError)               images from which no guard can be fitted
     ├── BundleError(ValueError)              a model directory that is damaged or not ours
     │   └── PreprocessingMismatchError       the model expects another preprocessing
+    ├── ExportError(ValueError)              an exported file that disagrees with its model
     ├── MetricInputError(ValueError)         labels or scores that no metric can take
     ├── UndefinedMetricError(ValueError)     a statistic that these labels do not define
     └── MissingDependencyError(ImportError)  an optional package that this call needs
@@ -99,6 +100,10 @@ class BundleError(MedresError, ValueError):
 
 class PreprocessingMismatchError(BundleError):
     """The preprocessing at hand is not the one that the model was trained with."""
+
+
+class ExportError(MedresError, ValueError):
+    """An exported file whose probabilities are not those of its model."""
 
 
 class MetricInputError(MedresError, ValueError):

@@ -27,6 +27,7 @@ VERBS = {
     "recalibrate": ("recalibrate", "fit a model's probabilities and thresholds to a new site"),
     "score": ("score", "score images that have no labels"),
     "fold": ("fold", "put a model's stem into its first convolution, exactly or not at all"),
+    "export": ("export", "write a model as ONNX, torch.export or OpenVINO, and check it"),
     "show": ("show", "look at one image as medres sees it"),
     "index": ("index", "list the images of a folder, and why others are none"),
     "doctor": ("doctor", "say what this installation can read and run"),

@@ -89,7 +89,7 @@ def measuring(
     handles = [backbone.get_submodule(name).register_forward_hook(keep(name)) for name in LAYERS]
 
     def measure(images: Tensor) -> Measurements:
-        own = network.own_input(0, images) if isinstance(network, ResNetEnsemble) else images
+        own = network.own_inputs(images)[0] if isinstance(network, ResNetEnsemble) else images
         return _measure(own.float(), features, limits)
 
     try:

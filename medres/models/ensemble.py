@@ -88,15 +88,22 @@ class ResNetEnsemble(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, F) whose sigmoid or softmax is the mean of the members' probabilities."""
+        own = self.own_inputs(image)
         logits = []
         for k, member in enumerate(self.members):
-            logits.append(member(self.own_input(k, image)) / self.temperature[k])
+            logits.append(member(own[k]) / self.temperature[k])
         return mean_probability_logits(torch.stack(logits), self.kind)
 
-    def own_input(self, k: int, image: Tensor) -> Tensor:
-        """What member k sees of the ensemble's input (B, 1, H, W): normalised as it was trained."""
-        own: Tensor = image.clamp(self.low[k], self.high[k]) * self.scale[k] + self.shift[k]
-        return own
+    def own_inputs(self, image: Tensor) -> Tensor:
+        """What each member sees of the ensemble's input (B, 1, H, W): normalised as it was trained.
+
+        Returns:
+            (K, B, 1, H, W).
+        """
+        # All at once: of one clamp a member, onnxscript's optimizer makes an invalid file.
+        axes = (-1, 1, 1, 1, 1)
+        own = image.clamp(self.low.view(axes), self.high.view(axes))
+        return own * self.scale.view(axes) + self.shift.view(axes)
 
 
 def mean_probability_logits(logits: Tensor, kind: str) -> Tensor:

@@ -118,7 +118,8 @@ class Predictor:
     @torch.inference_mode()
     def _logits_of(self, images: Tensor) -> Tensor:
         """Logits (B, F) float64 of network inputs (B, 1, S, S)."""
-        network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
+        with torch.inference_mode(False):  # else its weights could never again lead a gradient
+            network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
         logits = AutocastInferer(self.precision)(images.to(self.device), network)
         # Metrics follow the scores' device and compute in float64, which MPS has not.
         logits = logits.cpu() if logits.device.type == "mps" else logits

@@ -10,6 +10,7 @@ from radiographs import write_radiograph
 
 from medres.data.normalization import IntensityStatistics
 from medres.errors import UnreadableImageError
+from medres.models.grad_cam import grad_cam
 from medres.models.resnet import GrayscaleResNet
 from medres.scoring.predictor import Predictor
 from medres.transforms.preprocessing import Preprocessing
@@ -67,3 +68,9 @@ def test_unreadable_image_is_named(tmp_path: Path, predictor: Predictor) -> None
     cause = caught.value.__cause__
     assert isinstance(cause, UnreadableImageError)
     assert "bad.dcm" in str(cause)
+
+
+def test_a_network_that_has_scored_can_still_be_explained(predictor: Predictor) -> None:
+    predictor.score_batch(torch.zeros(1, 1, 96, 96))
+    assert not any(tensor.is_inference() for tensor in predictor.network.state_dict().values())
+    assert grad_cam(predictor.network, torch.randn(1, 1, 96, 96), 1).shape == (1, 1, 96, 96)
