@@ -63,7 +63,7 @@ def run(config: EvaluateConfig) -> Path:
     """Score, judge and write; returns the path of the HTML report."""
     from medres.bundle.directory import CARD_NAME, load_model
     from medres.data.decoders import check_decoders
-    from medres.data.manifest import check_files
+    from medres.data.manifest import check_files, read_manifest
     from medres.metrics.finding_details import AskedDetails
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
@@ -75,7 +75,8 @@ def run(config: EvaluateConfig) -> Path:
 
     model = load_model(config.model)
     record = model.record
-    manifest = read_labelled(config, model)
+    table = read_manifest(config.manifest, schema=record.labels)
+    manifest = chosen = select_labelled(config, table)
     check_files(manifest)
     check_decoders(manifest)
     survey = survey_images(
@@ -98,25 +99,46 @@ def run(config: EvaluateConfig) -> Path:
     )
     figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind, asked=asked)
     notes = [*manifest.notes, *notes, *figures["notes"]]
-    evaluation = {**figures, **_describe(config, model, manifest, notes, device)}
+    n_seen = len(chosen.rows) - len(manifest.rows)
+    flow = describe_flow(len(table.rows), len(chosen.rows), len(manifest.rows))
+    evaluation = {
+        **figures,
+        "flow": flow,
+        "leakage": {
+            "images of patients, or equal to images, that the model was fitted on": n_seen,
+            "of them judged here": 0,
+        },
+        **_describe(config, model, manifest, notes, device),
+    }
     page = write_evidence(evaluation, config.out, model_card=config.model / CARD_NAME)
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
 
 
-def read_labelled(config: EvaluateConfig, model: Model) -> Manifest:
-    """The manifest's rows that are asked for, labels in the model's order.
+def describe_flow(n_table: int, n_chosen: int, n_judged: int) -> dict[str, Any]:
+    """The images from the manifest to those that were judged, and why others were not."""
+    return {
+        "start": "images of the manifest",
+        "n": n_table,
+        "excluded": [
+            {"why": "not asked for (--split, --where)", "n": n_table - n_chosen},
+            {"why": "of patients that the model was fitted on", "n": n_chosen - n_judged},
+        ],
+    }
+
+
+def select_labelled(config: EvaluateConfig, manifest: Manifest) -> Manifest:
+    """The manifest's rows that are asked for.
 
     Raises:
-        ManifestError: none of its rows is in the split, or the table does not fit the model.
+        ManifestError: none of its rows is in the split, or has the values asked for.
     """
     import dataclasses
 
-    from medres.data.manifest import read_manifest, select_rows
+    from medres.data.manifest import select_rows
     from medres.errors import ManifestError
 
-    manifest = read_manifest(config.manifest, schema=model.record.labels)
     manifest = select_rows(manifest, config.where)
     if config.split == "all":
         return manifest

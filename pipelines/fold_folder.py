@@ -49,6 +49,7 @@ def judge_folds(
     runs = write_fold_figures(config.out, judged)
     evaluation = {
         **figures,
+        "flow": {"start": "images of the manifest", "n": len(manifest.rows), "excluded": []},
         "dataset": {
             "manifest": None if config.data.manifest is None else config.data.manifest.name,
             "split": f"{len(judged)} folds by patient, predictions out of fold",

@@ -109,6 +109,11 @@ def run(config: ReportConfig) -> Path:
     )
     evaluation = report.as_json(**_describe(config, table))
     evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
+    evaluation["flow"] = {
+        "start": f"rows of {config.scores.name}",
+        "n": len(table.y_true) + table.n_unscored,
+        "excluded": [{"why": "without any score", "n": table.n_unscored}],
+    }
     if config.compare:
         evaluation["comparison"] = compare_tables(config, table, thresholds)
     page = write_evidence(evaluation, config.out, model_card=config.model_card)

@@ -251,6 +251,16 @@ def _shareable(config: RunConfig) -> dict[str, Any]:
     return values
 
 
+def _flow(data: TrainingData) -> dict[str, Any]:
+    """Images from the manifest to the splits."""
+    dropped = sum(data.leakage["dropped"].values())
+    return {
+        "start": "images of the manifest",
+        "n": len(data.manifest.rows) + dropped,
+        "excluded": [{"why": "equal to an image in another split", "n": dropped}],
+    }
+
+
 def describe_run(
     config: RunConfig, data: TrainingData, trained: FineTuned, record: ModelRecord
 ) -> dict[str, Any]:
@@ -262,6 +272,7 @@ def describe_run(
             "kind": data.manifest.schema.kind,
             "patient_ids_given": data.manifest.patient_ids_given,
         },
+        "flow": _flow(data),
         "splits": data.counts(),
         "leakage": {
             "equal images in two splits": data.leakage["across_splits"],

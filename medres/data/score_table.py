@@ -34,6 +34,7 @@ class ScoreTable:
         study_ids: N, or None where it has no column study_instance_uid.
         groups: N values by column, "" = not stated; whatever is neither label, score nor address.
         notes: what was left out, as sentences.
+        n_unscored: rows without any score, which are left out.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ScoreTable:
     study_ids: tuple[str, ...] | None
     groups: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    n_unscored: int = 0
 
 
 def read_scores(path: str | Path, findings: Sequence[str] = ()) -> ScoreTable:
@@ -101,6 +103,7 @@ def read_scores(path: str | Path, findings: Sequence[str] = ()) -> ScoreTable:
         tuple(table.rows[k][STUDY] for k in kept) if STUDY in table.columns else None,
         {name: tuple(table.rows[k][name] for k in kept) for name in others},
         tuple(notes),
+        len(unscored),
     )
 
 

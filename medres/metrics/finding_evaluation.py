@@ -22,6 +22,7 @@ from medres.metrics.calibration import (
     chance_error,
     reliability_from_bins,
 )
+from medres.metrics.curve_bands import GRID, CurveBand, bands_of, curve_ordinates
 from medres.metrics.curves import (
     PrecisionRecallCurve,
     RocCurve,
@@ -65,7 +66,9 @@ from medres.metrics.threshold_steps import ThresholdSteps, threshold_steps
 PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
 STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
 COLUMNS = (*STATISTICS, *PROPORTIONS)
-"""Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin."""
+"""Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin and
+the ordinates of the curves."""
+WIDTH = len(COLUMNS) + BINS + 2 * len(GRID)
 RANKING = ("auroc", "auroc_delong", "average_precision")
 FIGURES = (*RANKING, *STATISTICS[2:], *PROPORTIONS)
 """What a finding reports: the columns, and the AUROC once more with DeLong's interval beside it."""
@@ -90,6 +93,7 @@ class FindingEvaluation:
         reliability: the curve, or None where the scores are no probabilities.
         scores: histogram of the scores, or None without rows.
         thresholds: counts at every threshold that a reader may set, or None without rows.
+        bands: of roc and of precision_recall, or None where there is none.
         details: decisions, calibration line, utility and subgroups, or None.
     """
 
@@ -105,6 +109,7 @@ class FindingEvaluation:
     reliability: ReliabilityCurve | None
     scores: ScoreHistogram | None
     thresholds: ThresholdSteps | None = None
+    bands: tuple[CurveBand, CurveBand] | None = None
     details: FindingDetails | None = None
 
     @property
@@ -132,7 +137,15 @@ class FindingEvaluation:
             "confusion": self.confusion.as_json() if self.confusion else None,
             **figure,
             **(self.details.as_json() if self.details else {}),
-            "curves": {name: curve.as_json() if curve else None for name, curve in curves.items()},
+            "curves": {
+                **{name: curve.as_json() if curve else None for name, curve in curves.items()},
+                "bands": {
+                    "roc": self.bands[0].as_json(),
+                    "precision_recall": self.bands[1].as_json(),
+                }
+                if self.bands
+                else None,
+            },
         }
 
 
@@ -168,11 +181,11 @@ class FindingRows:
             weights: (B, P) how often each patient counts.
 
         Returns:
-            (B, len(COLUMNS) + BINS) float64: the figures in order of COLUMNS, then the observed
-            frequency in each calibration bin; NaN where the weights do not define one.
+            (B, WIDTH) float64: the figures in order of COLUMNS, the observed frequency in each
+            calibration bin, `curve_ordinates`; NaN where the weights do not define one.
         """
         if not self.y_true.numel():
-            shape = (len(weights), len(COLUMNS) + BINS)
+            shape = (len(weights), WIDTH)
             return torch.full(shape, torch.nan, dtype=self.y_true.dtype, device=weights.device)
         rows = weights.index_select(1, self.patients.index)
         tp, fp = cumulative_counts(self.ranked, rows.index_select(1, self.ranked.order))
@@ -192,6 +205,7 @@ class FindingRows:
                     dim=1,
                 ),
                 sums[:, 7 + 2 * BINS :] / sums[:, 7 : 7 + BINS],
+                curve_ordinates(tp, fp),
             ],
             dim=1,
         )
@@ -252,7 +266,7 @@ def evaluate_finding(
 
     Args:
         rows: of the finding.
-        samples: (resamples, len(COLUMNS) + BINS) of `FindingRows.statistics`.
+        samples: (resamples, WIDTH) of `FindingRows.statistics`.
         level: confidence level in (0, 1).
         units: what a row is, in the plural, for reasons: "patients", "images".
     """
@@ -287,6 +301,7 @@ def evaluate_finding(
             independent=rows.is_patient_level,
             locked=rows.threshold.value if rows.threshold else None,
         ),
+        bands=bands_of(drawn.intervals[len(COLUMNS) + BINS :]) if both else None,
     )
 
 
@@ -412,7 +427,7 @@ class _Drawn:
             return reliability_from_bins(bins.sum(0), low, high)
         patients = self._patients_with(bins[:, :BINS])
         wilson_low, wilson_high = wilson_bounds(positive / count * patients, patients, self.level)
-        drawn = self.intervals[len(COLUMNS) :]
+        drawn = self.intervals[len(COLUMNS) : len(COLUMNS) + BINS]
         low, high = (
             count.new_tensor([torch.nan if limit is None else limit for limit in limits])
             for limits in ([i.low for i in drawn], [i.high for i in drawn])

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette (jfly.uni-koeln.de/color, 2008): told apart with every colour blindness.
-BLUE, VERMILLION, INK, QUIET = "#0072b2", "#c04a00", "#1f2933", "#8a949e"
+BLUE, VERMILLION, INK, QUIET = "#0072b2", "#c04a00", "#1f2933", "#7a8792"
+BAND = "#d3e5f0"
+"""Of intervals around a line: blue on white, without the transparency that some printers lack."""
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, small, in the page's own font
     "svg.hashsalt": "medres",
@@ -133,7 +135,8 @@ def as_svg(drawing: Drawing | None, anchor: str) -> str:
     """Return a drawing as an `<svg>` element for an HTML page; empty for none.
 
     The prologue, the licence metadata and the style rule go (the rule would hold for the whole
-    page), ids get the page's prefix, and title and description come in.
+    page), ids get the page's prefix, and title and description come in. `data-frame` holds where
+    the data's (0, 0) and (1, 1) lie in the drawing, for a script that marks a place on it.
 
     Args:
         drawing: to render.
@@ -154,10 +157,18 @@ def as_svg(drawing: Drawing | None, anchor: str) -> str:
     body = re.sub(r'\bid="', f'id="{anchor}-', body)
     body = body.replace("url(#", f"url(#{anchor}-").replace('href="#', f'href="#{anchor}-')
     return (
-        f'<svg viewBox="{view_box[1]}" role="img" aria-labelledby="{anchor}-title {anchor}-desc">'
+        f'<svg viewBox="{view_box[1]}" data-frame="{_frame(drawing.figure)}" role="img" '
+        f'aria-labelledby="{anchor}-title {anchor}-desc">'
         f'<title id="{anchor}-title">{escape(drawing.title)}</title>'
         f'<desc id="{anchor}-desc">{escape(drawing.description)}</desc>\n{body}\n</svg>'
     )
+
+
+def _frame(figure: Figure) -> str:
+    """Where the data's (0, 0) and (1, 1) lie: x0 y0 x1 y1 in points, from the upper left corner."""
+    scale, height = 72 / figure.dpi, 72 * figure.get_figheight()
+    ends = figure.axes[0].transData.transform([(0, 0), (1, 1)]) * scale
+    return " ".join(f"{x:.2f} {height - y:.2f}" for x, y in ends)
 
 
 def _compact(body: str) -> str:

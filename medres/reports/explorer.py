@@ -87,8 +87,8 @@ def view_explorer(evaluation: Mapping[str, Any]) -> ExplorerView | None:
         return None
     _, first, _ = kept[0]
     findings = [_finding_data(*entry) for entry in kept]
-    people = of_thousand(*_shares(first)) if first.get("confusion") else {}
     locked = findings[0]["locked"]
+    people = of_thousand(*_shares(first)) if locked else {}
     return ExplorerView(
         names=tuple(name for name, _, _ in kept),
         data={
@@ -96,8 +96,8 @@ def view_explorer(evaluation: Mapping[str, Any]) -> ExplorerView | None:
             "prevalences": PREVALENCES,
             "findings": findings,
         },
-        figures=_figures(first),
-        counts=_counts(first),
+        figures=_figures(first if locked else {}),
+        counts=_counts(first, locked=bool(locked)),
         people=_people(people),
         icons=tuple(key for key in OUTCOMES for _ in range(people.get(key, 0))) or ("tn",) * 1000,
         prevalence=summary.format_number(_prevalence(first), percent=True),
@@ -173,8 +173,10 @@ def _figures(finding: Mapping[str, Any]) -> dict[str, Shown]:
 
 
 def _shown(estimate: Mapping[str, Any] | None) -> Shown:
-    if not estimate or estimate.get("value") is None:
-        return Shown("undefined", str((estimate or {}).get("undefined") or ""), None)
+    if not estimate:
+        return Shown("", "", None)
+    if estimate.get("value") is None:
+        return Shown("undefined", str(estimate.get("undefined") or ""), None)
     return Shown(
         summary.format_number(estimate["value"], percent=True),
         summary.format_interval(estimate, percent=True),
@@ -191,9 +193,9 @@ def _benefit(finding: Mapping[str, Any]) -> Shown:
     return Shown(value, summary.format_interval(estimate), None)
 
 
-def _counts(finding: Mapping[str, Any]) -> dict[str, str]:
+def _counts(finding: Mapping[str, Any], *, locked: bool) -> dict[str, str]:
     positive = finding["n_positive"]
-    table = {"up": 0, "un": 0, **(finding.get("confusion") or {})}
+    table = {"up": 0, "un": 0, **finding["confusion"]} if locked else {}
     counts = {key: f"{table[key]:,}" if key in table else "" for key in OUTCOMES}
     return {**counts, "with": f"{positive:,}", "without": f"{finding['n'] - positive:,}"}
 

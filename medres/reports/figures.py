@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from medres.reports.drawing import (
+    BAND,
     BLUE,
     INK,
     QUIET,
@@ -45,6 +46,7 @@ def plot_roc(finding: Mapping[str, Any], *, name: str) -> Drawing | None:
     with styled():
         figure, axes = unit_axes("1 − specificity", "Sensitivity")
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DASHED)
+        _draw_band(axes, finding, "roc")
         axes.plot(*thin_curve(*curve), color=BLUE)
         sensitivity, specificity = finding.get("sensitivity"), finding.get("specificity")
         if _defined(sensitivity) and _defined(specificity):
@@ -73,6 +75,7 @@ def plot_precision_recall(finding: Mapping[str, Any], *, name: str) -> Drawing |
         if _defined(finding.get("prevalence")):
             level = finding["prevalence"]["value"]
             axes.axhline(level, color=QUIET, linewidth=1, linestyle=DASHED)
+        _draw_band(axes, finding, "precision_recall")
         axes.plot(*thin_curve(recall, precision), color=BLUE, drawstyle="steps-pre")
         if _defined(finding.get("sensitivity")) and _defined(finding.get("ppv")):
             _dot(axes, finding["sensitivity"]["value"], finding["ppv"]["value"])
@@ -150,9 +153,7 @@ def plot_decision_curve(finding: Mapping[str, Any], *, name: str) -> Drawing | N
     thresholds, model = curve["threshold"], curve["model"]
     with styled():
         figure, axes = new_axes("Threshold probability", "Net benefit")
-        axes.fill_between(
-            thresholds, model["low"], model["high"], color=BLUE, alpha=0.18, linewidth=0
-        )
+        axes.fill_between(thresholds, model["low"], model["high"], color=BAND, linewidth=0)
         axes.plot(thresholds, model["value"], color=BLUE, label="model")
         axes.plot(
             thresholds, curve["all"]["value"], color=QUIET, linewidth=1.2, label="everybody treated"
@@ -236,6 +237,12 @@ def _curve(
     first, second = curve.get(x) or (), curve.get(y) or ()
     pairs = [pair for pair in zip(first, second, strict=True) if None not in pair]
     return ([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) > 1 else None
+
+
+def _draw_band(axes: Axes, finding: Mapping[str, Any], name: str) -> None:
+    band = ((finding.get("curves") or {}).get("bands") or {}).get(name)
+    if band:
+        axes.fill_between(band["at"], band["low"], band["high"], color=BAND, linewidth=0)
 
 
 def _defined(estimate: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:

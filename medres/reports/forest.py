@@ -98,7 +98,9 @@ def _draw_panel(axes: Axes, rows: Sequence[ForestRow], key: str, *, percent: boo
         if estimate.get("value") is None:
             middle: dict[str, Any] = {"ha": "center", "va": "center"}
             middle["transform"] = axes.get_yaxis_transform()
-            axes.text(0.5, place, "undefined", fontsize=7.5, color=QUIET, **middle)
+            few = str(estimate.get("undefined")).startswith("not shown")
+            text = "too few to judge" if few else "undefined"
+            axes.text(0.5, place, text, fontsize=7.5, color=INK, **middle)
             continue
         if estimate.get("low") is not None and estimate.get("high") is not None:
             axes.plot(

@@ -12,38 +12,27 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from typing import Any
 
 from markupsafe import Markup
 
 from medres.reports import summary
-from medres.reports.drawing import as_svg
+from medres.reports.drawing import Drawing, as_svg
 from medres.reports.explorer import view_explorer
-from medres.reports.extra_tables import ExtraTable, comparison_table, extra_tables
-from medres.reports.figures import (
-    plot_precision_recall,
-    plot_reliability,
-    plot_roc,
-    plot_scores,
-    plot_training,
-)
+from medres.reports.extra_tables import comparison_table
+from medres.reports.figures import plot_training
+from medres.reports.finding_view import view_finding
+from medres.reports.flow import draw_flow
+from medres.reports.forest import finding_rows, plot_forest
+from medres.reports.readable import is_table, label, readable
 from medres.reports.section import Section
 from medres.reports.template_environment import template_environment
 
-# What a plot shows, in one line under it, and the keys of the curve that it needs.
-CAPTIONS = {
-    "ROC": "Point: the locked threshold, with intervals. Dashed: chance.",
-    "Precision-recall": "Point: the locked threshold. Dashed: prevalence, the level of chance.",
-    "Reliability": "Bars: intervals. Larger points hold more cases. Dashed: perfect calibration.",
-    "Scores": "Share of each class in each bin of the score. Dashed: the locked threshold.",
-}
 # Sections of the evaluation that have a place of their own on the page.
 PLACED = {
     *("schema", "unit", "n", "findings", "macro", "micro", "multiclass", "notes"),
-    *("splits", "leakage", "training", "comparison"),
+    *("flow", "splits", "leakage", "training", "comparison"),
 }
 SECTION_TITLES = {
     "dataset": "Data set",
@@ -54,74 +43,6 @@ SECTION_TITLES = {
 }
 TRAINING_PAGE = re.compile(r"(\.\./)?training\.html")
 """Where the training's own page may lie: beside the report, or above it."""
-
-
-@dataclass(frozen=True)
-class FigureRow:
-    """One line of a finding's table.
-
-    Attributes:
-        name: as a clinician knows it.
-        value: printed value, or "undefined (reason)".
-        interval: printed interval, or empty.
-        method: of the interval.
-        meaning: one line of explanation.
-        defined: there is a value.
-    """
-
-    name: str
-    value: str
-    interval: str
-    method: str
-    meaning: str
-    defined: bool
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An estimate drawn as a bar with its interval: positions in per cent of the axis."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawing with its heading and caption; `svg` is empty where the curve is undefined."""
-
-    title: str
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class FindingView:
-    """All that the page shows of one finding.
-
-    Attributes:
-        name: of the finding.
-        anchor: id of its section, `finding-1` and so on, whatever the name holds.
-        size: "56 of 160".
-        headline: AUROC, sensitivity, specificity as printed text.
-        auroc_bar: for the forest plot; None where undefined.
-        rows: the table of figures.
-        threshold: value and rule, or empty.
-        confusion: tp, fp, fn, tn; empty where there was no threshold.
-        plots: ROC, precision-recall, reliability, scores.
-        tables: elsewhere, undecided, net benefit, subgroups.
-    """
-
-    name: str
-    anchor: str
-    size: str
-    headline: tuple[str, str, str]
-    auroc_bar: Bar | None
-    rows: tuple[FigureRow, ...]
-    threshold: str
-    confusion: Mapping[str, int]
-    plots: tuple[Plot, ...]
-    tables: tuple[ExtraTable, ...]
 
 
 def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ()) -> str:
@@ -136,7 +57,7 @@ def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ())
     environment.filters["label"] = label
     environment.tests["table"] = is_table
     explorer = view_explorer(evaluation)
-    script = "\n".join(_template_text(name) for name in ("figures.js", "explorer.js"))
+    script = "\n".join(_template_text(name) for name in ("figures.js", "markers.js", "explorer.js"))
     return environment.get_template("evidence/page.html").render(
         build_view(evaluation),
         explorer=explorer,
@@ -189,12 +110,14 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "macro": {
             "auroc": summary.format_estimate(macro.get("auroc")),
             "average_precision": summary.format_estimate(macro.get("average_precision")),
-            "bar": _bar(macro.get("auroc")),
+            "defined": bool(macro.get("auroc")),
             "named": len(macro.get("findings") or ()),
             "left_out": summary.describe_left_out(evaluation),
         },
         "micro": _micro(evaluation),
+        "forest": Markup(as_svg(_findings_forest(evaluation), "findings-plot")),
         "comparison": comparison_table(evaluation),
+        "flow": draw_flow(evaluation, anchor="flow"),
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
         "training": training,
@@ -205,94 +128,9 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingView:
-    """Prepare one finding for the template."""
-    threshold = finding.get("threshold") or {}
-    chosen = threshold.get("value") is not None
-    return FindingView(
-        name=name,
-        anchor=anchor,
-        size=f"{finding.get('n_positive', '?')} of {finding.get('n', '?')}",
-        headline=(
-            summary.format_estimate(finding.get("auroc")),
-            summary.format_estimate(finding.get("sensitivity"), percent=True),
-            summary.format_estimate(finding.get("specificity"), percent=True),
-        ),
-        auroc_bar=_bar(finding.get("auroc")),
-        rows=tuple(_row(kind, estimate) for kind, estimate in summary.list_figures(finding)),
-        threshold=summary.describe_threshold(threshold) if chosen else "",
-        confusion=finding.get("confusion") or {},
-        plots=_plots(name, finding, anchor),
-        tables=extra_tables(finding),
-    )
-
-
-def readable(value: Any) -> str:
-    """Return a value of the JSON as a person writes it: yes, no, 0.25, `a, b`."""
-    if isinstance(value, Mapping):
-        text = ", ".join(f"{label(key)} {readable(item)}" for key, item in value.items())
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        text = ", ".join(readable(item) for item in value)
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    elif isinstance(value, int):
-        text = f"{value:,}" if abs(value) >= 10_000 else str(value)
-    else:
-        text = "" if value is None else str(value)
-    return text or "–"
-
-
-def is_table(value: Any) -> bool:
-    """Whether a value is a list of records, to be shown as a table."""
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) > 0
-        and all(isinstance(item, Mapping) for item in value)
-    )
-
-
-def label(key: object) -> str:
-    """Return a key of the JSON as a heading: `manifest_sha256` becomes `Manifest SHA-256`."""
-    words = str(key).replace("_", " ").replace("sha256", "SHA-256").replace("auroc", "AUROC")
-    return words[:1].upper() + words[1:]
-
-
-def _row(kind: summary.FigureKind, estimate: Mapping[str, Any]) -> FigureRow:
-    defined = estimate.get("value") is not None
-    show = partial(summary.format_number, percent=kind.percent)
-    return FigureRow(
-        name=kind.name,
-        value=show(estimate["value"]) if defined else summary.format_estimate(estimate),
-        interval=summary.format_interval(estimate, percent=kind.percent),
-        method=str(estimate.get("method") or ""),
-        meaning=kind.meaning,
-        defined=defined,
-    )
-
-
-def _bar(estimate: Mapping[str, Any] | None) -> Bar | None:
-    if not estimate or estimate.get("value") is None:
-        return None
-    value = estimate["value"]
-    low, high = (value if estimate.get(key) is None else estimate[key] for key in ("low", "high"))
-    return Bar(*(round(100 * min(max(figure, 0.0), 1.0), 2) for figure in (value, low, high)))
-
-
-def _plots(name: str, finding: Mapping[str, Any], anchor: str) -> tuple[Plot, ...]:
-    drawings = {
-        "ROC": plot_roc,
-        "Precision-recall": plot_precision_recall,
-        "Reliability": plot_reliability,
-        "Scores": plot_scores,
-    }
-    plots = []
-    for title, plot in drawings.items():
-        svg = as_svg(plot(finding, name=name), f"{anchor}-{title.lower()}")
-        plots.append(Plot(title, Markup(svg), CAPTIONS[title]))
-    return tuple(plots)
+def _findings_forest(evaluation: Mapping[str, Any]) -> Drawing | None:
+    several = len(evaluation["findings"]) > 1
+    return plot_forest(finding_rows(evaluation), title="All findings") if several else None
 
 
 def _multiclass(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -204,7 +204,7 @@ def test_as_json_follows_the_schema_and_is_strict_json():
         "at_prevalence", "three_way", "decision_curve", "subgroups", "curves",
     ]  # fmt: skip
     assert list(content["findings"]["a"]["curves"]) == [
-        "roc", "precision_recall", "reliability", "scores", "thresholds",
+        "roc", "precision_recall", "reliability", "scores", "thresholds", "bands",
     ]  # fmt: skip
     assert content["findings"]["b"]["auroc"] == {
         "value": None,

@@ -123,7 +123,7 @@ def test_evidence_opens_in_a_browser_without_a_complaint(
     with opened(browser, tmp_path / "evaluation.html", size) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert page.inner_text("h1") == "Evaluation for 2 findings"
-        assert page.locator("figure svg").count() == 7
+        assert page.locator("figure svg").count() == 9
 
 
 def test_evidence_takes_in_a_section_made_elsewhere(

@@ -314,3 +314,34 @@ def test_wilson_is_the_same_double(browser: Browser, path: Path) -> None:
                 ours.low,
                 ours.high,
             )
+
+
+def test_rings_on_the_plots_follow_the_threshold(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as page:
+        at_locked = page.evaluate(
+            """() => [...document.querySelectorAll('#finding-1 svg .moved')].map(ring => {
+                 const [x0, y0, x1, y1] = ring.closest('svg').dataset.frame.split(' ').map(Number);
+                 return [(ring.getAttribute('cx') - x0) / (x1 - x0),
+                         (ring.getAttribute('cy') - y0) / (y1 - y0)]; })"""
+        )
+        y, s = scores()
+        counts = confusion(y, s, LOCKED)
+        m, n = counts.tp + counts.fn, counts.fp + counts.tn
+        benefit = decision_curve(y, s, thresholds=[LOCKED]).model.value[0]
+        expected_places = [
+            (counts.fp / n, counts.tp / m),
+            (counts.tp / m, counts.tp / (counts.tp + counts.fp)),
+            (LOCKED, benefit),
+        ]
+        assert np.array(at_locked) == pytest.approx(np.array(expected_places), abs=1e-6)
+        # The ring lies on the point that matplotlib drew for the locked threshold.
+        drawn, ring = page.evaluate(
+            """() => { const svg = document.querySelector('svg[aria-labelledby^="finding-1-roc-"]');
+                 const middle = e => { const b = e.getBoundingClientRect();
+                                       return [b.x + b.width / 2, b.y + b.height / 2]; };
+                 const dots = [...svg.querySelectorAll('use, path')];
+                 const ring = middle(svg.querySelector('.moved'));
+                 const off = e => Math.hypot(middle(e)[0] - ring[0], middle(e)[1] - ring[1]);
+                 return [middle(dots.sort((a, b) => off(a) - off(b))[0]), ring]; }"""
+        )
+        assert drawn == pytest.approx(ring, abs=0.6)

@@ -43,7 +43,7 @@ def test_forest_draws_each_figure_in_its_row(grouped: dict[str, Any]) -> None:
     first = drawing.figure.axes[0]
     points = [tuple(line.get_xydata()[0]) for line in first.lines if line.get_marker() == "s"]
     assert points == [(pytest.approx(20 / 24), 0.0), (pytest.approx(20 / 24), 2.0)]
-    assert [text.get_text() for text in first.texts] == ["undefined"]
+    assert [text.get_text() for text in first.texts] == ["too few to judge"]
     assert first.get_xlim()[0] == pytest.approx(0.49)  # below 0.5, the lowest limit
     assert drawing.description == (
         "All: AUROC 0.833 (0.500–0.970). F: AUROC 0.833 (0.500–0.970). "

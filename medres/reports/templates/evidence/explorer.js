@@ -138,7 +138,8 @@ const Explorer = (() => {
     at("count-without").textContent = Figures.whole(finding.negative);
     showControls(finding);
     showThousand(finding, counts);
-    document.dispatchEvent(new CustomEvent("medres:threshold", { detail: { anchor: finding.anchor, counts, threshold: state.upper.value } }));
+    const detail = { anchor: finding.anchor, counts, threshold: state.upper.value, benefit: found.benefit.value };
+    document.dispatchEvent(new CustomEvent("medres:threshold", { detail }));
   }
 
   function showBand(found) {
