@@ -13,6 +13,7 @@
     ├── BundleError(ValueError)              a model directory that is damaged or not ours
     │   └── PreprocessingMismatchError       the model expects another preprocessing
     ├── ExportError(ValueError)              an exported file that disagrees with its model
+    ├── ResultsError(ValueError)             a results folder in use, or of another model
     ├── MetricInputError(ValueError)         labels or scores that no metric can take
     ├── UndefinedMetricError(ValueError)     a statistic that these labels do not define
     └── MissingDependencyError(ImportError)  an optional package that this call needs
@@ -53,6 +54,9 @@ class RejectReason(StrEnum):
     FRAME_OUT_OF_RANGE = "frame_out_of_range"
     TOO_LARGE = "too_large"
     CONSTANT_IMAGE = "constant_image"
+    NESTED_ARCHIVE = "nested_archive"
+    ENCRYPTED = "encrypted"
+    DAMAGED_ARCHIVE = "damaged_archive"
 
 
 class UnreadableImageError(MedresError, ValueError):
@@ -104,6 +108,10 @@ class PreprocessingMismatchError(BundleError):
 
 class ExportError(MedresError, ValueError):
     """An exported file whose probabilities are not those of its model."""
+
+
+class ResultsError(MedresError, ValueError):
+    """A results folder that is in use, holds another model's scores, or cannot be written to."""
 
 
 class MetricInputError(MedresError, ValueError):

@@ -26,6 +26,7 @@ from medres.bundle.directory import write_bundle, write_weights
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
 from medres.config import RunConfig, config_as_json, format_config
+from medres.data.image_rule import ImageKind, ImageRule
 from medres.data.manifest import write_manifest
 from medres.errors import GuardError
 from medres.files import file_digest, write_json, write_text
@@ -222,6 +223,7 @@ def save_model(
         unit=config.evaluation.unit,
         thresholds=thresholds,
         calibration=calibration,
+        image_rule=_image_rule(data),
         weights_sha256=write_weights(folder, trained.network.state_dict()),
         training={
             **trained.as_json(),
@@ -233,6 +235,13 @@ def save_model(
     write_guard(folder, guard, record.weights_sha256)
     write_bundle(folder, record, _seen(data))
     return record
+
+
+def _image_rule(data: TrainingData) -> ImageRule:
+    """That accepts images of the kinds that the model was trained on."""
+    records = data.survey.records
+    rows = data.manifest.split("train")
+    return ImageRule.learn({ImageKind.of(records[row.image, row.frame]) for row in rows})
 
 
 def _seen(data: TrainingData) -> SeenCases:

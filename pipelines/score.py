@@ -1,86 +1,181 @@
-"""Score images that have no labels: a folder of DICOM, NIfTI or pictures.
+"""Score images that have no labels: folders, files, zips and tars, a DICOMDIR, a manifest.
 
     medres score STUDIES --model runs/demo/model --out results
+    medres score STUDIES --model runs/demo/model --out results     # again: goes on, or is done
+    medres score INBOX --model runs/demo/model --out results --watch
+    medres score STUDIES --model runs/demo/model --out results --num-shards 8 --shard 0   # of 8
 
-Leaves `images.csv` and `studies.csv` with a probability a finding, `rejected.jsonl` with what could
-not be scored and why, and `summary.json`. Files in a transfer syntax that no installed package
-decodes are told of before scoring starts. Tables carry keys in place of names, paths and UIDs;
-`keys.csv`, readable by its owner alone, leads back. Exit status 3 where anything was rejected.
+Says what it is about to do, then does it. Leaves `images.parquet` and `studies.parquet` (and CSV)
+with a probability a finding; `rejected.jsonl` with what could not be scored and why;
+`not_chosen.jsonl`; `summary.json`; `keys.parquet`, readable by its owner alone, from the tables'
+keys back to files and UIDs; and `journal.jsonl`, by which a run that was killed goes on. Columns,
+options and promises: docs/scoring.md. Exit status 3 where anything was rejected.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.shell import exit_status, format_missing_decoders
+from pipelines.shell import exit_status
+
+if TYPE_CHECKING:
+    from medres.bundle.directory import Model
+    from medres.data.image_rule import ImageRule
+    from medres.scoring.run import ScoringRun, Settings
 
 PROGRAM = "medres score"
 REJECTED = 3
+ANY = "any"
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """What to score, with which model.
+    """What to score, with which model, and how; see `--help`."""
 
-    Attributes:
-        source: a folder, or one file.
-        model: a run's `model` folder.
-        out: folder of the results.
-        site_secret: file with the secret that keys are made with; by default `out/site_secret`.
-        device: where the network computes.
-    """
-
-    source: Path
+    sources: tuple[Path, ...]
     model: Path
     out: Path
     site_secret: Path | None = None
     device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_size: int = 16
+    workers: int | None = None
+    read_seconds: int | None = None
+    combine: Literal["mean", "max", "noisy-or"] = "mean"
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    view: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    every_image: bool = False
+    num_shards: int = 1
+    shard: int = 0
+    retry_rejected: bool = False
+    with_uids: bool = False
+    plan_only: bool = False
+    watch: bool = False
+    until_idle: float | None = None
 
 
 def run(config: ScoreConfig) -> int:
     """Score and write; returns the exit status."""
     from medres.bundle.directory import load_model
-    from medres.data.image_index import index_images
     from medres.data.pseudonyms import Keys
-    from medres.scoring.archive import score_archive
-    from medres.scoring.outputs import open_secret, write_scores
-    from medres.scoring.predictor import Predictor
-    from medres.training.precision import resolve_device
-    from pipelines.progress import follow
+    from medres.scoring.run import open_run
+    from medres.scoring.secret import open_secret
 
     model = load_model(config.model)
-    record = model.record
-    device = resolve_device(config.device)
-    predictor = Predictor.of_model(model, device)
-    index = index_images(config.source, follow=lambda files: follow(files, "indexing"))
-    for line in format_missing_decoders(index.rejected):
-        print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
-    scores = score_archive(predictor, index, follow=lambda files: follow(files, "scoring"))
+    settings = _settings(config, model)
     keys = Keys(open_secret(config.out, config.site_secret))
-    counts = write_scores(config.out, scores, index, record, keys)
-    print(
-        f"{counts['images_scored']} images of {counts['studies_scored']} studies scored, "
-        f"{counts['files_rejected']} of {counts['files']} files rejected\n"
-        f"results  {config.out}"
+    with open_run(
+        config.out, config.sources, model, settings, keys, retry_rejected=config.retry_rejected
+    ) as run:
+        summary = _score(config, run)
+    return REJECTED if summary["rejected"] else 0
+
+
+def _score(config: ScoreConfig, run: ScoringRun) -> dict[str, Any]:
+    """Look, say the plan, score and write."""
+    from pipelines.progress import follow, follow_outcomes
+
+    run.look(follow=lambda files: follow(files, "looking"))
+    plan = run.plan()
+    print("\n".join(f"{PROGRAM}: {line}" for line in plan.lines()), file=sys.stderr, flush=True)
+    if not config.plan_only:
+        for _ in follow_outcomes(run.score(), plan.counts["planned"]):
+            pass
+        summary = run.write(config.out, with_uids=config.with_uids)
+        print(
+            f"{summary['images_scored']} images of {summary['studies_scored']} studies scored, "
+            f"{summary['rejected']} rejected, {summary['not_chosen']} not chosen\n"
+            f"results  {config.out}"
+        )
+        return summary
+    return {"rejected": plan.counts["rejected"]}
+
+
+def _settings(config: ScoreConfig, model: Model) -> Settings:
+    from medres.imaging.limits import LIMITS
+    from medres.scoring.look import Shard
+    from medres.scoring.run import Settings
+    from medres.training.precision import resolve_device
+
+    seconds = LIMITS.read_seconds if config.read_seconds is None else config.read_seconds
+    return Settings(
+        device=resolve_device(config.device),
+        precision=config.precision,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        rule=_rule(config, model.record.image_rule),
+        combine=config.combine,
+        shard=Shard(config.shard, config.num_shards),
+        limits=dataclasses.replace(LIMITS, read_seconds=seconds),
     )
-    return REJECTED if counts["files_rejected"] else 0
+
+
+def _rule(config: ScoreConfig, own: ImageRule) -> ImageRule:
+    """The model's rule, changed where an option says so."""
+    from medres.data.image_rule import EVERY_IMAGE
+
+    asked = {
+        "modalities": config.modality,
+        "body_parts": config.body_part,
+        "view_positions": config.view,
+        "leave_out": config.leave_out,
+    }
+    given = {
+        part: () if values == (ANY,) else tuple(value.upper() for value in values)
+        for part, values in asked.items()
+        if values
+    }
+    return dataclasses.replace(EVERY_IMAGE if config.every_image else own, **given)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every option."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("sources", type=Path, nargs="+", metavar="STUDIES", help="folders, files, archives")
+    add("--model", type=Path, required=True, help="a run's model folder")
+    add("--out", type=Path, required=True, help="folder of the results")
+    add(
+        *("--site-secret", "--secret"),
+        type=Path,
+        help="file with the secret for the keys, else $MEDRES_SITE_SECRET names it, else OUT's own",
+    )
+    add("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network")
+    add("--batch-size", type=int, default=16, help="images a forward pass")
+    add("--workers", type=int, help="processes that read images; one a processor, at most 8")
+    add("--read-seconds", type=int, help="after which reading one image counts as hung (120)")
+    add("--combine", choices=("mean", "max", "noisy-or"), default="mean", help="images to studies")
+    rule = parser.add_argument_group("which images, in place of the model's own rule (`any`: all)")
+    for name, example in (("modality", "CR DX"), ("body-part", "CHEST"), ("view", "PA AP")):
+        rule.add_argument(f"--{name}", nargs="+", default=(), help=f"such as {example}")
+    rule.add_argument("--leave-out", nargs="+", default=(), help="image types, such as LOCALIZER")
+    rule.add_argument("--every-image", action="store_true", help="whatever the headers say")
+    add("--num-shards", type=int, default=1, help="runs that share the work, by study")
+    add("--shard", type=int, default=0, help="which of them this one is, from 0")
+    add("--retry-rejected", action="store_true", help="try again what was rejected before")
+    add("--with-uids", action="store_true", help="raw UIDs in the tables too")
+    add("--plan-only", action="store_true", help="say what would be done")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from a command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, metavar="STUDIES", help="a folder, or one file")
-    parser.add_argument("--model", type=Path, required=True, help="a run's model folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--site-secret", type=Path, help="file with the secret for the keys")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
-    config = ScoreConfig(**vars(parser.parse_args(argv)))
+    found = vars(build_parser().parse_args(argv))
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+    }
+    config = ScoreConfig(**values)
     return exit_status(PROGRAM, lambda: run(config))
 
 

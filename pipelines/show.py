@@ -46,9 +46,10 @@ class ShowConfig:
 
 def run(config: ShowConfig) -> ImageRecord:
     """Read, write where asked to; returns the record."""
-    from medres.imaging.isolated import IsolatedReader, ReadRequest
+    from medres.imaging.isolated import IsolatedReader
     from medres.imaging.picture import write_picture
     from medres.imaging.read import read_record
+    from medres.imaging.reader_protocol import ReadRequest
 
     if config.out is None and config.intensity == "auto" and config.voi == 0:
         return read_record(config.image, config.frame)

@@ -66,6 +66,7 @@ def write_ensemble(
         unit=first.unit,
         thresholds=thresholds,
         calibration=OWN_TEMPERATURES,
+        image_rule=first.image_rule,
         weights_sha256=write_weights(folder, network.state_dict()),
         training=training,
         provenance=provenance,

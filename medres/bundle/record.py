@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from medres.config import StemInit, StemName
+from medres.data.image_rule import EVERY_IMAGE, ImageRule
 from medres.data.labels import LabelSchema
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
@@ -69,6 +70,7 @@ class ModelRecord:
         calibration: of the probabilities, which the thresholds are for.
         members: of an ensemble; `network` is the first of them. Empty for a single network.
         replaced: thresholds and calibrations that were in force before, oldest first.
+        image_rule: which images of an archive it is meant for; every image for an older model.
         weights_sha256: of `models/model.pt`.
         training: how it was trained, for people.
         provenance: versions, machine, seed.
@@ -85,6 +87,7 @@ class ModelRecord:
     calibration: Calibration = NOT_CALIBRATED
     members: tuple[NetworkRecord, ...] = ()
     replaced: tuple[Replaced, ...] = ()
+    image_rule: ImageRule = EVERY_IMAGE
 
     @property
     def target(self) -> dict[str, Any]:
@@ -123,6 +126,7 @@ class ModelRecord:
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
             "calibration": self.calibration.as_json(),
             **({"replaced": [old.as_json() for old in self.replaced]} if self.replaced else {}),
+            **({} if self.image_rule == EVERY_IMAGE else {"image_rule": self.image_rule.as_json()}),
             "weights_sha256": self.weights_sha256,
             "training": dict(self.training),
             "provenance": dict(self.provenance),
@@ -158,6 +162,7 @@ class ModelRecord:
                     )
                     for old in values.get("replaced", ())
                 ),
+                image_rule=ImageRule.from_json(values.get("image_rule", {})),
                 weights_sha256=values["weights_sha256"],
                 training=values["training"],
                 provenance=values["provenance"],

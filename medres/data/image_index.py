@@ -7,7 +7,6 @@ labels and splits.
 from __future__ import annotations
 
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from medres.data.manifest import SPLIT_NAMES
 from medres.data.table import Table
 from medres.errors import ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.grayscale import ImageRecord
-from medres.imaging.read import read_record, sniff_format
+from medres.imaging.read import LABELS, read_records
 
-IMAGES, LABELS = "_images", "_labels"
+IMAGES = "_images"
 Follow = Callable[[Iterable[Path]], Iterable[Path]]
 
 
@@ -122,7 +121,7 @@ def list_images(
             rejected.append(RejectedFile(name, error.reason, error.message))
             continue
         images += found
-        if found[0].record.format == "npz":
+        if found[0].name != name:  # an npz, whose arrays are addressed one by one
             labels += _own_labels(path, found)
     own = Table(source, tuple(dict.fromkeys(c for row in labels for c in row)), tuple(labels))
     return ImageIndex(folder, tuple(images), tuple(rejected), own if labels else None)
@@ -151,18 +150,9 @@ def _check_link(path: Path, folder: Path) -> None:
 
 
 def _images_of(path: Path, name: str) -> Iterator[ImageFile]:
-    if not _is_archive(path):
-        record = read_record(path)
+    for member, record in read_records(path):
         _check_decoder(path, record)
-        yield ImageFile(name, record)
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = [member.removesuffix(".npy") for member in archive.namelist()]
-    pictures = [member for member in members if not member.endswith(LABELS)]
-    if not pictures:
-        raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
-    for member in pictures:
-        yield ImageFile(f"{name}::{member}", read_record(f"{path}::{member}"))
+        yield ImageFile(f"{name}::{member}" if member else name, record)
 
 
 def _check_decoder(path: Path, record: ImageRecord) -> None:
@@ -172,18 +162,8 @@ def _check_decoder(path: Path, record: ImageRecord) -> None:
         raise UnreadableImageError(RejectReason.NO_DECODER, path, lack)
 
 
-def _is_archive(path: Path) -> bool:
-    """Whether it is an npz, whose arrays are addressed one by one (an npy is one array)."""
-    try:
-        return sniff_format(path) == "npz" and zipfile.is_zipfile(path)
-    except OSError:
-        return False  # read_record says why
-
-
 def _own_labels(path: Path, images: Iterable[ImageFile]) -> Iterator[dict[str, str]]:
     """One label row an item of each array that has labels beside it; the split is in its name."""
-    if not _is_archive(path):
-        return
     with np.load(path, allow_pickle=False) as archive:
         for image in images:
             part = image.name.rpartition("::")[2].removesuffix(IMAGES)

@@ -10,52 +10,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
-import select
-import signal
-import struct
 import subprocess
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medres.errors import RejectReason, UnreadableImageError
-from medres.imaging.grayscale import (
-    GrayscaleImage,
-    ImageRecord,
-    Intensity,
-    digest_pixels,
-    is_constant,
-)
+from medres.imaging.containers import Member
+from medres.imaging.grayscale import GrayscaleImage, ImageRecord
 from medres.imaging.limits import LIMITS, Limits
-from medres.imaging.read import read_grayscale
-from medres.imaging.resampling import Fit
+from medres.imaging.reader_process import serve
+from medres.imaging.reader_protocol import ReadRequest, Wanted, receive, send
 
 Result = TypeVar("Result")
-Wanted = Literal["pixels", "facts"]
+Key = TypeVar("Key")
 MOST_READERS = 8
-LENGTHS = struct.Struct("<QQQ")  # bytes of the header, the pixels and the padding
-GRACE_SECONDS = 5  # after which a reader whose asker has died ends itself
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """What to read; the arguments of `read_grayscale`."""
-
-    image: str
-    frame: int = 0
-    intensity: Intensity | Literal["auto"] = "auto"
-    voi_index: int = 0
-    fit: Fit | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +49,23 @@ class ImageFacts:
         constant: all pixels are equal, padding aside.
     """
 
+    record: ImageRecord
+    digest: str
+    constant: bool
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """An image at the size that a network takes, with what is to be known of it.
+
+    Args:
+        pixels: (h, w) float32, padding filled.
+        record: what the file says.
+        digest: SHA-256 of the pixels, in hexadecimal.
+        constant: all pixels of the image in the file are equal.
+    """
+
+    pixels: NDArray[np.float32]
     record: ImageRecord
     digest: str
     constant: bool
@@ -101,7 +99,7 @@ class IsolatedReader:
         header, pixels, padding = self._ask(request, "pixels")
         shape = tuple(header["shape"])
         mask = np.frombuffer(padding, np.bool_).reshape(shape) if padding else None
-        values = np.frombuffer(bytearray(pixels), np.float32).reshape(shape)  # writable
+        values = np.frombuffer(pixels, np.float32).reshape(shape)  # writable
         return GrayscaleImage(values, mask, _record(header))
 
     def inspect(self, request: ReadRequest) -> ImageFacts:
@@ -113,12 +111,50 @@ class IsolatedReader:
         header, _, _ = self._ask(request, "facts")
         return ImageFacts(_record(header), header["digest"], header["constant"])
 
-    def _ask(self, request: ReadRequest, wanted: Wanted) -> tuple[dict[str, Any], bytes, bytes]:
+    def read_input(self, request: ReadRequest) -> NetworkInput:
+        """One image as a network takes it; the request has a `fit`.
+
+        Raises:
+            UnreadableImageError: as `read`.
+        """
+        header, pixels, _ = self._ask(request, "input")
+        values = np.frombuffer(pixels, np.float32).reshape(header["shape"])
+        return NetworkInput(values, _record(header), header["digest"], header["constant"])
+
+    def read_records(self, request: ReadRequest) -> list[tuple[str, ImageRecord]]:
+        """What a file says of its images, pixels undecoded: each array of an npz, or the file.
+
+        Returns:
+            The part of the address ("" or an array's name), and the record of its first frame.
+
+        Raises:
+            UnreadableImageError: as `read`; nested_archive where it is a zip or tar.
+        """
+        header, _, _ = self._ask(request, "records")
+        return [(part, _record({"record": record})) for part, record in header["records"]]
+
+    def list_members(self, archive: str) -> list[Member]:
+        """The files in a zip or tar; see `medres.imaging.containers.list_members`."""
+        header, _, _ = self._ask(ReadRequest(archive), "members")
+        return [
+            Member(name, at, size, RejectReason(reason) if reason else None, message, grown)
+            for name, at, size, reason, message, grown in header["members"]
+        ]
+
+    def read_references(self, dicomdir: str) -> list[tuple[str, ...]]:
+        """The files that a DICOMDIR names; see `medres.imaging.dicomdir.read_references`."""
+        header, _, _ = self._ask(ReadRequest(dicomdir), "references")
+        return [tuple(parts) for parts in header["references"]]
+
+    def _ask(
+        self, request: ReadRequest, wanted: Wanted
+    ) -> tuple[dict[str, Any], bytearray, bytearray]:
         process = self._start()
         question = {**dataclasses.asdict(request), "wanted": wanted}
         try:
-            _send(process.stdin, json.dumps(question).encode())
-            answer = _receive(process.stdout, self.limits.read_seconds)
+            send(process.stdin, json.dumps(question).encode())
+            assert isinstance(process.stdout, io.BufferedReader)
+            answer = receive(process.stdout.raw, self.limits.read_seconds)
         except TimeoutError:
             self._end()
             raise UnreadableImageError(
@@ -147,8 +183,9 @@ class IsolatedReader:
             self._process, self._owner = None, os.getpid()
         if self._process is None:
             limits = f"{self.limits.reader_bytes}, {self.limits.read_seconds}"
+            program = f"from {serve.__module__} import serve; serve({limits})"
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({limits})"],
+                [sys.executable, "-P", "-c", program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # decoders print what they find
@@ -210,80 +247,101 @@ def inspect_ahead(
     return _ahead(IsolatedReader.inspect, requests, workers)
 
 
+def read_as_done(
+    call: Callable[[IsolatedReader, ReadRequest], Result],
+    requests: Iterable[tuple[Key, ReadRequest]],
+    *,
+    workers: int | None = None,
+    ahead: int = 0,
+    limits: Limits = LIMITS,
+) -> Generator[tuple[Key, Result | UnreadableImageError], None, None]:
+    """Read many images in several processes, each as soon as it is read: none waits for a slow one.
+
+    Where a reading process dies or hangs, its image is read once more in another: whoever kills
+    processes (an administrator, a system short of memory) spoils no file, and a file that kills
+    its reader does so again.
+
+    Args:
+        call: what to ask of a reader.
+        requests: each with a key of the caller's, taken as they are needed.
+        workers: reading processes; None for one a processor, at most 8.
+        ahead: images that are read or waiting to be taken; at least two a worker.
+        limits: of memory and time.
+
+    Yields:
+        A request's key with what came of it, in the order of completion.
+    """
+    waiting: dict[Future[Result | UnreadableImageError], Key] = {}
+    with _readers(workers, limits) as (count, ask):
+
+        def some() -> Generator[tuple[Key, Result | UnreadableImageError], None, None]:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield waiting.pop(future), future.result()
+
+        for key, request in requests:
+            waiting[ask(_twice(call), request)] = key
+            if len(waiting) > max(2 * count, ahead):
+                yield from some()
+        while waiting:
+            yield from some()
+
+
+def _twice(
+    call: Callable[[IsolatedReader, ReadRequest], Result],
+) -> Callable[[IsolatedReader, ReadRequest], Result]:
+    def read(reader: IsolatedReader, request: ReadRequest) -> Result:
+        try:
+            return call(reader, request)
+        except UnreadableImageError as error:
+            if error.reason not in (RejectReason.DECODER_CRASHED, RejectReason.TIMED_OUT):
+                raise
+        return call(reader, request)
+
+    return read
+
+
 def _ahead(
     call: Callable[[IsolatedReader, ReadRequest], Result],
     requests: Iterable[ReadRequest],
     workers: int | None,
 ) -> Generator[Result | UnreadableImageError, None, None]:
+    waiting: deque[Future[Result | UnreadableImageError]] = deque()
+    with _readers(workers, LIMITS) as (count, ask):
+        for request in requests:
+            waiting.append(ask(call, request))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def _readers(workers: int | None, limits: Limits) -> Generator[tuple[int, Any], None, None]:
+    """How many reading processes there are, and a function that asks the next free one."""
     count = workers or min(os.cpu_count() or 1, MOST_READERS)
     own = threading.local()
     readers: list[IsolatedReader] = []
 
     def start() -> None:
-        own.reader = IsolatedReader()
+        own.reader = IsolatedReader(limits)
         readers.append(own.reader)
 
-    def read(request: ReadRequest) -> Result | UnreadableImageError:
+    def read(
+        call: Callable[[IsolatedReader, ReadRequest], Result], request: ReadRequest
+    ) -> Result | UnreadableImageError:
         try:
             return call(own.reader, request)
         except UnreadableImageError as error:
             return error
 
     pool = ThreadPoolExecutor(count, initializer=start)
-    waiting: deque[Future[Result | UnreadableImageError]] = deque()
     try:
-        for request in requests:
-            waiting.append(pool.submit(read, request))
-            if len(waiting) > 2 * count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield count, lambda call, request: pool.submit(read, call, request)
     finally:
         pool.shutdown(cancel_futures=True)
         for reader in readers:
             reader.close()
-
-
-def serve(reader_bytes: int, read_seconds: int) -> None:
-    """The reading process: answer requests from standard input until it ends.
-
-    Args:
-        reader_bytes: of address space.
-        read_seconds: for one image; a little later the process ends itself, should its asker not
-            live to end it.
-    """
-    _limit_memory(reader_bytes)
-    if hasattr(signal, "SIGINT"):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process decides
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a decoder prints is no answer
-    with contextlib.suppress(EOFError):
-        while True:
-            request = json.loads(_receive(sys.stdin.buffer, None)[0])
-            if hasattr(signal, "alarm"):
-                signal.alarm(read_seconds + GRACE_SECONDS)
-            _send(answers, *_answer(request))
-
-
-def _answer(request: dict[str, Any]) -> tuple[bytes, ...]:
-    """A header as JSON, then, where they are wanted, pixels and padding as they lie in memory."""
-    fit, wanted = request.pop("fit"), request.pop("wanted")
-    try:
-        image = read_grayscale(
-            request.pop("image"), fit=None if fit is None else Fit(**fit), **request
-        )
-        header = {"record": dataclasses.asdict(image.record), "shape": image.pixels.shape}
-        if wanted == "facts":
-            facts = {"digest": digest_pixels(image), "constant": is_constant(image)}
-            return (json.dumps({**header, **facts}).encode(),)
-        padding = b"" if image.padding is None else image.padding.tobytes()
-        return json.dumps(header).encode(), image.pixels.tobytes(), padding
-    except UnreadableImageError as error:
-        refusal = {"reason": error.reason, "message": error.message}
-    except MemoryError:
-        message = "takes more memory than reading one image may take"
-        refusal = {"reason": RejectReason.TOO_LARGE, "message": message}
-    return (json.dumps(refusal).encode(),)
 
 
 def _record(header: dict[str, Any]) -> ImageRecord:
@@ -295,46 +353,8 @@ def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
-def _send(stream: IO[bytes] | None, *parts: bytes) -> None:
-    assert stream is not None
-    parts = (*parts, b"", b"")[:3]
-    stream.write(LENGTHS.pack(*map(len, parts)))
-    for part in parts:
-        stream.write(part)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes] | None, seconds: int | None) -> tuple[bytes, bytes, bytes]:
-    """Three parts.
-
-    Raises:
-        EOFError: the other side has ended.
-        TimeoutError: it has not begun to answer in time.
-    """
-    assert stream is not None
-    if seconds is not None and not select.select([stream], [], [], seconds)[0]:
-        raise TimeoutError
-    lengths = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
-    head, pixels, padding = (_exactly(stream, length) for length in lengths)
-    return head, pixels, padding
-
-
-def _exactly(stream: IO[bytes], length: int) -> bytes:
-    content = stream.read(length)
-    if len(content) < length:
-        raise EOFError
-    return content
-
-
 def _environment() -> dict[str, str]:
     """The asker's own, with its import path; one thread, since there are several readers."""
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONPATH": paths}
-
-
-def _limit_memory(most: int) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # where a system has no such limit
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -41,6 +41,10 @@ class Limits:
             (`medres.imaging.isolated`): the largest file and the largest frame at once.
         read_seconds: that such a process has for one image. The largest frame in JPEG 2000, the
             slowest coding, takes 30 s on one core.
+        archive_members: files in a zip or tar.
+        archive_ratio: times its own size that an archive may inflate to as a whole; radiographs
+            shrink to a half or a fifth, a bomb to a thousandth.
+        archive_bytes: that it may inflate to in any case.
     """
 
     file_bytes: int = 2**31
@@ -53,6 +57,9 @@ class Limits:
     rle_segment_bytes: int = 2**27
     reader_bytes: int = 3 * 2**31
     read_seconds: int = 120
+    archive_members: int = 2**20
+    archive_ratio: int = 100
+    archive_bytes: int = 2**30
 
 
 LIMITS = Limits()

@@ -36,6 +36,9 @@ Format = Literal["dicom", "nifti", "raster", "npz"]
 RASTER_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 NIFTI_SIGNATURES = ((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0\r\n"), (4, b"ni2\0\r\n"))
 HEADER_BYTES = 352
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+NO_PREFIX = "is named like a DICOM file but lacks the prefix DICM at byte 128"
+LABELS = "_labels"  # of the arrays beside images, in MedMNIST's layout
 
 
 @told_alone
@@ -114,6 +117,34 @@ def read_record(image: str | Path, frame: int = 0) -> ImageRecord:
 
 
 @told_alone
+def read_records(path: str | Path) -> list[tuple[str, ImageRecord]]:
+    """What a file says about its images: of an npz each array that holds images, else the file.
+
+    Args:
+        path: of the file, without a member.
+
+    Returns:
+        The member ("" where the path is the address), and the record of its first frame.
+
+    Raises:
+        UnreadableImageError: as `read_record`; an npz of which no array can be read.
+    """
+    path = Path(path)
+    try:
+        arrays = sniff_format(path) == "npz" and zipfile.is_zipfile(path)
+    except OSError:
+        arrays = False  # read_record says why
+    if not arrays:
+        return [("", read_record(path))]
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    names = [name for name in names if not name.endswith(LABELS)]
+    if not names:
+        raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
+    return [(name, read_record(f"{path}::{name}")) for name in names]
+
+
+@told_alone
 def count_frames(image: str | Path) -> int:
     """How many frames, slices, pages or array items an address has.
 
@@ -171,12 +202,8 @@ def _known_format(path: Path, member: str) -> Format:
         ) from error
     if empty:
         raise UnreadableImageError(RejectReason.EMPTY_FILE, path, "the file is empty")
-    if found is None and path.suffix.lower() in (".dcm", ".dicom", ".ima"):
-        raise UnreadableImageError(
-            RejectReason.NOT_DICOM,
-            path,
-            "is named like a DICOM file but lacks the prefix DICM at byte 128",
-        )
+    if found is None and path.suffix.lower() in DICOM_SUFFIXES:
+        raise UnreadableImageError(RejectReason.NOT_DICOM, path, NO_PREFIX)
     if found is None:
         raise UnreadableImageError(
             RejectReason.UNKNOWN_FORMAT,

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from medres.bundle.directory import Model
 from medres.data.manifest import Manifest, ManifestRow
+from medres.models.stages import Stage
 from medres.scoring.case_scores import ImageScores
+from medres.scoring.stage_features import captured
 from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.training.dataset import FORWARD_BATCH, as_items, build_loader
 from medres.training.precision import AutocastInferer
@@ -73,7 +75,7 @@ class Predictor:
 
         Raises:
             RuntimeError: from MONAI's chain, caused by the `UnreadableImageError` of the first
-                image that cannot be read; `survey_images` and `score_archive` find them before.
+                image that cannot be read; `survey_images` finds them before.
         """
         dataset = Dataset(items, build_evaluation_chain(self.preprocessing))
         loader = build_loader(dataset, FORWARD_BATCH, workers=self.workers)
@@ -111,9 +113,18 @@ class Predictor:
         """Probabilities (B, F) of logits (B, F), calibrated."""
         return self.calibration.apply(self.kind, logits)
 
-    def score_batch(self, images: Tensor) -> Tensor:
-        """Probabilities (B, F) float64 of network inputs (B, 1, S, S)."""
-        return self.activate(self._logits_of(images))
+    def score_with_features(
+        self, images: Tensor, stages: Sequence[Stage] = ()
+    ) -> tuple[Tensor, dict[Stage, Tensor]]:
+        """Probabilities (B, F) float64 of network inputs (B, 1, S, S), and what stages gave.
+
+        Args:
+            images: as the preprocessing makes them.
+            stages: whose outputs are wanted, (B, C, h, w) each; an ensemble's are its first
+                member's.
+        """
+        with captured(self.network, stages) as features:
+            return self.activate(self._logits_of(images)), features
 
     @torch.inference_mode()
     def _logits_of(self, images: Tensor) -> Tensor:

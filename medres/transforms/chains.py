@@ -106,11 +106,6 @@ def build_evaluation_chain(preprocessing: Preprocessing) -> Compose:
     return Compose([*preprocessing_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
 
 
-def build_fitting_chain(preprocessing: Preprocessing) -> Compose:
-    """The evaluation chain for images that are read already."""
-    return Compose([*fitting_steps(preprocessing), EnsureTyped(IMAGE, track_meta=False)])
-
-
 def build_train_chain(preprocessing: Preprocessing, augmentation: Augmentation) -> Compose:
     """The evaluation chain followed by augmentation; a `CacheDataset` keeps what precedes it."""
     return Compose(

@@ -14,8 +14,9 @@ from monai.transforms import MapTransform
 from monai.utils.enums import CommonKeys, MetaKeys, SpaceKeys
 
 from medres.imaging.grayscale import GrayscaleImage, fill_padding
-from medres.imaging.isolated import IsolatedReader, ReadRequest
+from medres.imaging.isolated import IsolatedReader
 from medres.imaging.read import read_grayscale
+from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit, Geometry
 from medres.transforms.affine import image_affine, resize_affine
 

@@ -16,12 +16,12 @@ from medres.errors import UnreadableImageError
 from medres.imaging import isolated
 from medres.imaging.isolated import (
     IsolatedReader,
-    ReadRequest,
     inspect_ahead,
     read_ahead,
 )
-from medres.imaging.limits import LIMITS
+from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.read import pixel_digest, read_grayscale
+from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit
 
 
@@ -151,8 +151,8 @@ def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.Mo
     made: list[IsolatedReader] = []
     original = IsolatedReader.__init__
 
-    def remember(self: IsolatedReader) -> None:
-        original(self)
+    def remember(self: IsolatedReader, limits: Limits) -> None:
+        original(self, limits)
         made.append(self)
 
     monkeypatch.setattr(isolated.IsolatedReader, "__init__", remember)

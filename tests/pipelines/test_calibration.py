@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from medres.data.table import read_table
 from medres.metrics.operating_point import Threshold
 from pipelines.__main__ import main
 
@@ -69,7 +70,8 @@ def test_scoring_gives_calibrated_probabilities(
         out = tmp_path / model.parent.name
         status = main(["score", str(pictures.parent), "--model", str(model), "--out", str(out)])
         assert status in (0, 3)  # 3: the folder holds the manifest too
-        names = {row["image_key"]: row["image"] for row in rows(out / "keys.csv")}
+        keys = read_table(out / "keys.parquet").rows
+        names = {row["image_key"]: row["image"] for row in keys}
         values.append({names[r["image_key"]]: r["label"] for r in rows(out / "images.csv")})
     before, after = values
     assert before.keys() == after.keys()

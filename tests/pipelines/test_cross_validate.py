@@ -10,6 +10,7 @@ import pytest
 
 from medres.data.labels import LabelSchema
 from medres.data.manifest import Manifest, ManifestRow
+from medres.data.table import read_table
 from pipelines.__main__ import main
 from pipelines.cross_validate import describe_folds
 
@@ -77,7 +78,8 @@ def test_the_ensemble_scores_as_the_mean_of_its_members(
         out = tmp_path / name.replace("/", "-")
         argv = ["score", str(pictures.parent), "--model", str(folds / name), "--out", str(out)]
         assert main(argv) in (0, 3)  # 3: the folder holds the manifest too
-        names = {row["image_key"]: row["image"] for row in rows(out / "keys.csv")}
+        keys = read_table(out / "keys.parquet").rows
+        names = {row["image_key"]: row["image"] for row in keys}
         found[name] = {names[r["image_key"]]: float(r["label"]) for r in rows(out / "images.csv")}
     ensemble = found.pop("model")
     for image, value in ensemble.items():

@@ -55,19 +55,19 @@ def test_score_names_syntax_and_count_before_it_scores(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from medres.scoring import archive as scoring
+    from medres.scoring.run import ScoringRun
 
     told = []
-    score_archive: Callable[..., object] = scoring.score_archive
+    score: Callable[..., object] = ScoringRun.score
 
     def listening(*arguments: object, **options: object) -> object:
         told.append(capsys.readouterr().err)
-        return score_archive(*arguments, **options)
+        return score(*arguments, **options)
 
-    monkeypatch.setattr(scoring, "score_archive", listening)
+    monkeypatch.setattr(ScoringRun, "score", listening)
     out = tmp_path / "out"
     assert main(["score", str(archive), "--model", str(trained / "model"), "--out", str(out)]) == 3
-    assert f"medres score: 2 files: {LACKS} the file first\n" in told[0]
+    assert f"medres score:   2 files: {LACKS} the file first\n" in told[0]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["missing_decoders"] == {f"{LACKS} the file first": 2}
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from medres.bundle.directory import load_model
+from medres.data.table import read_table
 from pipelines.__main__ import main
 
 
@@ -130,9 +131,9 @@ def test_score_lists_every_file_once(trained: Path, pictures: Path, tmp_path: Pa
     out = tmp_path / "out"
     assert main(["score", str(archive), "--model", str(trained / "model"), "--out", str(out)]) == 3
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["files"] == 62
-    assert summary["files_scored"] == 60
-    assert summary["files_rejected"] == 2  # broken.dcm, and manifest.csv
+    assert summary["files"] == summary["inputs"] == 62
+    assert summary["images_scored"] == 60
+    assert summary["rejected"] == 2  # broken.dcm, and manifest.csv
     rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
     assert {r["reason"] for r in rejected} == {"not_dicom", "unknown_format"}
 
@@ -142,8 +143,8 @@ def test_scores_are_those_of_the_training_run(
 ) -> None:
     out = tmp_path / "out"
     main(["score", str(pictures.parent), "--model", str(trained / "model"), "--out", str(out)])
-    with (out / "keys.csv").open() as stream:
-        name_of = {row["image_key"]: row["image"] for row in csv.DictReader(stream)}
+    keys = read_table(out / "keys.parquet").rows
+    name_of = {row["image_key"]: row["image"] for row in keys}
     with (out / "images.csv").open() as stream:
         scores = {name_of[r["image_key"]]: float(r["label"]) for r in csv.DictReader(stream)}
     with (trained / "predictions" / "test.csv").open() as stream:
@@ -162,7 +163,7 @@ def test_result_tables_name_no_file_and_keys_are_the_owners_alone(
         text = (out / name).read_text()
         assert ".png" not in text
         assert "manifest" not in text
-    for name in ("keys.csv", "site_secret"):
+    for name in ("keys.parquet", "site_secret", "journal.jsonl"):
         assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
 
 

@@ -1,0 +1,211 @@
+"""Images through the network: read apart, batched, scored and kept, one batch after the other.
+
+While the network computes a batch, reading processes prepare the next. Every batch has the same
+number of rows, the last one empty ones too, so that the network computes each image in the same
+way whatever stands beside it: a score depends neither on the order nor on who else is scored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.grayscale import Intensity
+from medres.imaging.isolated import IsolatedReader, NetworkInput, read_as_done
+from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.reader_protocol import ReadRequest
+from medres.imaging.resampling import Fit
+from medres.models.stages import Stage
+from medres.scoring.index import Planned
+from medres.scoring.inputs import stack_inputs
+from medres.scoring.predictor import Predictor
+
+CONSTANT = "all pixels are equal, so there is nothing to classify"
+GONE = "was there when the folder was listed, and is no longer; put it back, or leave it out"
+PATIENCE_SECONDS = 2.0  # after which a batch is scored though it is not full
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a guard says of one image.
+
+    Args:
+        distance: from what the model was trained on; nan where only the header or pixels spoke.
+        flag: whether it is no such input.
+        reason: in a word or two; "" where it is not flagged.
+    """
+
+    distance: float
+    flag: bool
+    reason: str = ""
+
+
+class Guard(Protocol):
+    """Tells inputs that a model is not meant for; it sees what the network has seen, once."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Of the network, whose outputs it looks at."""
+        ...
+
+    def judge(
+        self, images: Sequence[NetworkInput], features: Mapping[Stage, Tensor]
+    ) -> Sequence[Verdict]:
+        """One verdict an image.
+
+        Args:
+            images: B of them, as they were read: pixels before normalisation, and header.
+            features: of each stage, (B, C, h, w) on the network's device.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How images are scored.
+
+    Args:
+        predictor: of the model.
+        model: its digest, for the journal.
+        batch_size: images a forward pass.
+        workers: reading processes; None for one a processor, at most 8.
+        limits: of memory and time for reading.
+        guard: None where there is none.
+    """
+
+    predictor: Predictor
+    model: str
+    batch_size: int = 16
+    workers: int | None = None
+    limits: Limits = field(default=LIMITS)
+    guard: Guard | None = None
+
+    def score(self, images: Iterable[Planned]) -> Iterator[list[dict[str, Any]]]:
+        """What came of the images, a batch at a time, as the journal has it."""
+        batch: list[tuple[Planned, NetworkInput]] = []
+        outcomes: list[dict[str, Any]] = []
+        since = time.monotonic()
+        for planned, answer in self._read(images):
+            refusal = _refusal(answer)
+            if refusal is not None:
+                outcomes.append({**_head(planned), **refusal})
+            else:
+                assert isinstance(answer, NetworkInput)
+                batch.append((planned, answer))
+            late = time.monotonic() - since > PATIENCE_SECONDS
+            if len(batch) == self.batch_size or late:
+                yield [*outcomes, *self._forward(batch)]
+                batch, outcomes, since = [], [], time.monotonic()
+        if batch or outcomes:
+            yield [*outcomes, *self._forward(batch)]
+
+    def seconds_an_image(self) -> float:
+        """Of the network's time, by the second of two batches of nothing; it warms up with them."""
+        preprocessing = self.predictor.preprocessing
+        side = preprocessing.size
+        empty = torch.zeros(self.batch_size, 1, side, side)
+        self.predictor.score_with_features(empty)
+        start = time.monotonic()
+        self.predictor.score_with_features(empty)
+        return (time.monotonic() - start) / self.batch_size
+
+    def _read(
+        self, images: Iterable[Planned]
+    ) -> Iterator[tuple[Planned, NetworkInput | UnreadableImageError]]:
+        preprocessing = self.predictor.preprocessing
+        fit = Fit(preprocessing.size, preprocessing.geometry)
+        gone: list[Planned] = []
+
+        def requests() -> Iterator[tuple[Planned, ReadRequest]]:
+            for planned in images:
+                if planned.path is None:
+                    gone.append(planned)
+                else:
+                    yield planned, _request(planned, planned.path, preprocessing.intensity, fit)
+
+        yield from read_as_done(
+            IsolatedReader.read_input,
+            requests(),
+            workers=self.workers,
+            ahead=2 * self.batch_size,
+            limits=self.limits,
+        )
+        for planned in gone:
+            yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)
+
+    def _forward(self, batch: Sequence[tuple[Planned, NetworkInput]]) -> Iterator[dict[str, Any]]:
+        if not batch:
+            return
+        images = [image for _, image in batch]
+        inputs = stack_inputs(images, self.predictor.preprocessing, rows=self.batch_size)
+        stages = () if self.guard is None else tuple(self.guard.stages)
+        scores, features = self.predictor.score_with_features(inputs, stages)
+        verdicts = self._judge(images, features)
+        for (planned, image), values, verdict in zip(
+            batch, scores[: len(batch)].tolist(), verdicts, strict=True
+        ):
+            yield {
+                **_head(planned),
+                "status": "scored",
+                "sha256": image.digest,
+                "model": self.model[:16],
+                "p": values,
+                **({} if verdict is None else {"guard": _as_list(verdict)}),
+            }
+
+    def _judge(
+        self, images: Sequence[NetworkInput], features: Mapping[Stage, Tensor]
+    ) -> Sequence[Verdict | None]:
+        if self.guard is None:
+            return [None] * len(images)
+        with torch.inference_mode():
+            return self.guard.judge(images, {s: t[: len(images)] for s, t in features.items()})
+
+
+def _head(planned: Planned) -> dict[str, Any]:
+    return {
+        "image": planned.name,
+        "part": planned.part,
+        "frame": planned.frame,
+        "stamp": planned.stamp,
+    }
+
+
+def _refusal(answer: NetworkInput | UnreadableImageError) -> dict[str, Any] | None:
+    """Why an image is not scored; None where it is to be."""
+    if isinstance(answer, UnreadableImageError):
+        reason, message = answer.reason, answer.message
+    elif answer.constant:
+        reason, message = RejectReason.CONSTANT_IMAGE, CONSTANT
+    else:
+        return None
+    return {"status": "rejected", "reason": reason.value, "message": message}
+
+
+def _request(
+    planned: Planned, path: str, intensity: Intensity | Literal["auto"], fit: Fit
+) -> ReadRequest:
+    if planned.in_archive:
+        return ReadRequest(
+            planned.name,
+            planned.frame,
+            intensity,
+            fit=fit,
+            archive=path,
+            at=planned.at,
+            size=planned.size,
+            part=planned.part,
+        )
+    address = f"{path}::{planned.part}" if planned.part else path
+    return ReadRequest(address, planned.frame, intensity, fit=fit)
+
+
+def _as_list(verdict: Verdict) -> list[Any]:
+    distance = None if verdict.distance != verdict.distance else verdict.distance
+    return [distance, verdict.flag, verdict.reason]

@@ -1,0 +1,190 @@
+"""Headers into the index: every file found is looked into once, in processes of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medres.data.decoders import describe_lack
+from medres.data.pseudonyms import Keys
+from medres.errors import RejectReason, UnreadableImageError
+from medres.imaging.defined_terms import is_uid
+from medres.imaging.grayscale import ImageRecord
+from medres.imaging.isolated import IsolatedReader, read_as_done
+from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.reader_protocol import ReadRequest
+from medres.scoring.index import ELSEWHERE, Facts, Index, Picture
+from medres.scoring.sources import Found, members_of
+
+GROUP = 256  # files whose headers are committed together
+Commit = Callable[[Iterable[Mapping[str, Any]]], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several runs that share an archive: whole studies each.
+
+    Args:
+        number: of this one, from 0.
+        count: of them all.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def holds(self, study: str) -> bool:
+        """Whether a study is this run's."""
+        digest = hashlib.sha256(study.encode()).digest()
+        return int.from_bytes(digest[:8]) % self.count == self.number
+
+
+ALONE = Shard()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How files are looked into.
+
+    Args:
+        index: that takes what is found.
+        commit: to the journal, before the index has it.
+        keys: stand-ins for what a header has in place of a UID.
+        shard: whose studies are of interest.
+        workers: reading processes; None for one a processor, at most 8.
+        limits: of memory and time.
+        follow: wraps the files, for a progress bar.
+    """
+
+    index: Index
+    commit: Commit
+    keys: Keys
+    shard: Shard = ALONE
+    workers: int | None = None
+    limits: Limits = LIMITS
+    follow: Callable[[Iterable[Found]], Iterable[Found]] = lambda files: files
+
+    def into(self, files: Iterable[Found]) -> None:
+        """Look into files, then into those that are archives."""
+        archives: list[Found] = []
+        self._read(self.follow(files), archives)
+        for archive in archives:
+            self._read(self.follow(self._members(archive)), None)
+
+    def _read(self, files: Iterable[Found], archives: list[Found] | None) -> None:
+        """Headers, or why there are none; archives are kept for later, or refused within one."""
+        entries: list[tuple[dict[str, Any], Found]] = []
+        requests = ((found, _request(found)) for found in self._unknown(files, entries))
+        answers = read_as_done(
+            IsolatedReader.read_records,
+            requests,
+            workers=self.workers,
+            limits=self.limits,
+        )
+        for found, answer in answers:
+            if archives is not None and _is_archive(answer):
+                archives.append(found)
+                continue
+            entries.append((self._entry(found, answer), found))
+            if len(entries) >= GROUP:
+                self._keep(entries)
+        self._keep(entries)
+
+    def _unknown(
+        self, files: Iterable[Found], entries: list[tuple[dict[str, Any], Found]]
+    ) -> Iterator[Found]:
+        """Files that are to be opened; what is known of the others goes to the entries."""
+        for found in files:
+            if found.aside or found.reason is not None:
+                entries.append((self._apart(found), found))
+            elif not self.index.knows(found):
+                yield found
+
+    def _apart(self, found: Found) -> dict[str, Any]:
+        head = {"file": found.name, "stamp": found.stamp}
+        if not self.shard.holds(found.name):
+            return {**head, "aside": ELSEWHERE}
+        if found.aside:
+            return {**head, "aside": found.aside}
+        assert found.reason is not None
+        return {**head, "reason": found.reason.value, "message": found.message}
+
+    def _keep(self, entries: list[tuple[dict[str, Any], Found]]) -> None:
+        self.commit(entry for entry, _ in entries)
+        for entry, found in entries:
+            self.index.add(entry, found)
+        entries.clear()
+
+    def _entry(
+        self, found: Found, answer: list[tuple[str, ImageRecord]] | UnreadableImageError
+    ) -> dict[str, Any]:
+        """What the journal has of a file that was opened."""
+        head = {"file": found.name, "stamp": found.stamp}
+        if isinstance(answer, UnreadableImageError):
+            refusal = {"reason": answer.reason.value, "message": answer.message}
+            return {**head, **(refusal if self.shard.holds(found.name) else OTHERS)}
+        pictures = [
+            picture for picture in self._pictures(found, answer) if self.shard.holds(picture.study)
+        ]
+        if not pictures:
+            return {**head, **OTHERS}
+        lack = describe_lack(answer[0][1])
+        if lack:
+            return {**head, "reason": RejectReason.NO_DECODER.value, "message": lack}
+        return {**head, "pictures": [picture.as_json() for picture in pictures]}
+
+    def _pictures(self, found: Found, records: list[tuple[str, ImageRecord]]) -> Iterator[Picture]:
+        for part, frames, record in _wanted(found, records):
+            facts, address = Facts.of(record), f"{found.name}::{part}" if part else found.name
+            study = self._uid(record.study_instance_uid) or self._uid(found.study)
+            uids = (self._uid(record.series_instance_uid), self._uid(record.sop_instance_uid))
+            if record.format == "npz" and not study:  # its images are as many patients'
+                for frame in frames:
+                    yield Picture(part, (frame,), f"{address}#{frame}", *uids, facts)
+            else:
+                yield Picture(part, frames, study or address, *uids, facts)
+
+    def _uid(self, text: str) -> str:
+        """A UID, or a stand-in for what else stands in its place, which may be a name."""
+        return text if not text or is_uid(text) else f"~{self.keys.of(text)}"
+
+    def _members(self, archive: Found) -> Iterator[Found]:
+        try:
+            with IsolatedReader(self.limits) as reader:
+                members = reader.list_members(archive.path)
+        except UnreadableImageError as error:
+            members = []
+            reason, message = error.reason, error.message
+        else:
+            reason, message = RejectReason.EMPTY_FILE, "an archive that holds no file"
+        if not members:
+            yield Found(archive.name, archive.path, archive.stamp, reason=reason, message=message)
+        yield from members_of(archive, members)
+
+
+OTHERS = {"aside": ELSEWHERE}
+
+
+def _is_archive(answer: object) -> bool:
+    return isinstance(answer, UnreadableImageError) and answer.reason is RejectReason.NESTED_ARCHIVE
+
+
+def _request(found: Found) -> ReadRequest:
+    if not found.in_archive:
+        return ReadRequest(found.path)
+    return ReadRequest(found.name, archive=found.path, at=found.at, size=found.size)
+
+
+def _wanted(
+    found: Found, records: list[tuple[str, ImageRecord]]
+) -> Iterator[tuple[str, range | tuple[int, ...], ImageRecord]]:
+    """Parts of a file, which of their frames are wanted, and the record of the first."""
+    if found.frames is None:
+        for part, record in records:
+            yield part, range(record.number_of_frames), record
+        return
+    by_part = dict(records)
+    for part in dict.fromkeys(part for part, _ in found.frames):
+        frames = tuple(frame for of, frame in found.frames if of == part)
+        yield part, frames, by_part.get(part, records[0][1])

@@ -1,0 +1,38 @@
+"""The site's secret for keys: given, or made once and kept beside the results."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from medres.data.pseudonyms import read_secret
+
+VARIABLE = "MEDRES_SITE_SECRET"
+NAME = "site_secret"
+
+
+def open_secret(out: Path, given: Path | None) -> bytes:
+    """The file given, else the one that the environment names, else the results folder's own.
+
+    The folder's own is made if need be, readable by its owner alone; of several processes that
+    begin at once, all get the same.
+
+    Raises:
+        ConfigError: no such file, or a secret that is too short.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if given is not None or named:
+        return read_secret(given or Path(named))
+    path = out / NAME
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out, prefix=f".{NAME}-") as file:  # mode 0600
+            file.write(secrets.token_hex(32).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)
+    return read_secret(path)

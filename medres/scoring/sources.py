@@ -1,0 +1,232 @@
+"""What lies under the sources that somebody names: every file, opened by none of this.
+
+A source is a folder of any depth, a file, a zip or tar, a DICOMDIR, or a manifest (CSV or Parquet
+with a column `image`). Each file under it is found once. What cannot be read as an image is found
+too, and says why, or is passed by with a word: nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medres.data.manifest import parse_frame
+from medres.data.table import PARQUET_SUFFIXES, read_table
+from medres.errors import ManifestError, RejectReason, UnreadableImageError
+from medres.imaging.containers import Member
+
+MANIFEST_SUFFIXES = (".csv", *PARQUET_SUFFIXES)
+DIRECTORY_FILE = "DICOMDIR"
+HIDDEN, DIRECTORY, INNER_LINK = "hidden", "a DICOMDIR", "a link to what lies in the folder itself"
+References = Callable[[str], list[tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, before anyone has looked into it.
+
+    Args:
+        name: in tables and keys: the address relative to its source, with forward slashes.
+        path: of the file, or of the archive that holds it.
+        stamp: changes when the content does: size and time of the last change.
+        in_archive: whether it is a member of the zip or tar at `path`.
+        at: the member's place; see `medres.imaging.containers`.
+        size: in bytes.
+        frames: that a manifest asks for, each with the part of the file ("" or an array's or
+            plane's name); None for all.
+        study: that a manifest says it belongs to; for files that do not say so themselves.
+        reason: why it cannot be read; None where nothing is known against it.
+        message: the same in words.
+        aside: why it is passed by; "" where it is not.
+    """
+
+    name: str
+    path: str = ""
+    stamp: str = ""
+    in_archive: bool = False
+    at: int = 0
+    size: int = 0
+    frames: tuple[tuple[str, int], ...] | None = None
+    study: str = ""
+    reason: RejectReason | None = None
+    message: str = ""
+    aside: str = ""
+
+
+def find_files(
+    sources: Sequence[Path], references: References, *, leave_out: Iterable[Path] = ()
+) -> Iterator[Found]:
+    """Every file under the sources.
+
+    Args:
+        sources: see above; of several the names begin with the source's own, so that all differ.
+        references: reads the files that a DICOMDIR names; apart from this process.
+        leave_out: folders and files that are no input, such as the results'.
+
+    Raises:
+        ManifestError: a source that is not there, or a table that names no images.
+    """
+    apart = {os.path.realpath(path) for path in leave_out}
+    for source, prefix in zip(sources, _prefixes(sources), strict=True):
+        for found in _find(source, references, apart):
+            yield replace(found, name=f"{prefix}{found.name}")
+
+
+def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
+    """The files in an archive that was found; equal names are told apart by a number."""
+    count: dict[str, int] = {}
+    for member in members:
+        label = printable(member.name)
+        count[label] = count.get(label, 0) + 1
+        number = f" #{count[label]}" if count[label] > 1 else ""
+        yield Found(
+            name=f"{found.name}::{label}{number}",
+            path=found.path,
+            stamp=f"{found.stamp}-{member.at}-{member.size}",
+            in_archive=True,
+            at=member.at,
+            size=member.size,
+            reason=member.reason,
+            message=member.message,
+            aside=HIDDEN if _is_hidden_member(member.name) else "",
+        )
+
+
+def printable(name: str) -> str:
+    """A file's name as text that every table takes: bytes that are no UTF-8 by their number."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _is_hidden_member(name: str) -> bool:
+    """As macOS and version control leave them: `__MACOSX/._a.dcm`, `.git/x`; `../` is no such."""
+    parts = name.replace("\\", "/").split("/")
+    return any(part.startswith(".") and part.strip(".") for part in parts) or parts[0] == "__MACOSX"
+
+
+def _prefixes(sources: Sequence[Path]) -> list[str]:
+    if len(sources) == 1:
+        return [""]
+    names = [printable(source.resolve().name) for source in sources]
+    return [
+        f"{name}{f' #{names[:k].count(name) + 1}' if name in names[:k] else ''}/"
+        for k, name in enumerate(names)
+    ]
+
+
+def _find(source: Path, references: References, apart: set[str]) -> Iterator[Found]:
+    if source.is_dir():
+        yield from _walk(source, apart)
+    elif not os.path.lexists(source):
+        raise ManifestError(f"{source}: no such file or folder; give what holds images")
+    elif source.suffix.lower() in MANIFEST_SUFFIXES:
+        yield from _of_manifest(source)
+    elif source.name.upper() == DIRECTORY_FILE:
+        yield from _of_dicomdir(source, references)
+    else:
+        yield _at(source, source.name)
+
+
+def _walk(root: Path, apart: set[str]) -> Iterator[Found]:
+    """Files in an order that does not depend on the file system; of folders any depth."""
+    real_root = os.path.realpath(root)
+    names_apart = {Path(path).name for path in apart}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(root / folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            message = "the folder cannot be opened; check its permissions, and how deep it lies"
+            yield Found(f"{printable(folder)}/", reason=RejectReason.NOT_FOUND, message=message)
+            continue
+        inner = []
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name in names_apart and os.path.realpath(entry.path) in apart:
+                continue
+            if entry.name.startswith("."):
+                yield Found(printable(name), aside=HIDDEN)
+            elif entry.is_symlink():
+                yield _of_link(entry, name, real_root)
+            elif entry.is_dir(follow_symlinks=False):
+                inner.append(name)
+            elif entry.name.upper() == DIRECTORY_FILE:
+                yield Found(printable(name), aside=DIRECTORY)
+            else:
+                yield _at(Path(entry.path), name)
+        waiting += reversed(inner)
+
+
+def _of_link(entry: os.DirEntry[str], name: str, real_root: str) -> Found:
+    target = Path(os.path.realpath(entry.path))
+    if not target.is_relative_to(real_root) or not target.exists():
+        message = "is a link to a place outside the folder, or to none; copy the file"
+        return Found(printable(name), reason=RejectReason.NOT_FOUND, message=message)
+    return Found(printable(name), aside=INNER_LINK)
+
+
+def _at(path: Path, name: str, **more: object) -> Found:
+    found = Found(printable(name), str(path))
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        message = "there is no such file, or it cannot be opened"
+        return replace(found, reason=RejectReason.NOT_FOUND, message=message)
+    if not stat.S_ISREG(status.st_mode):
+        message = "is no file but a folder, a FIFO, a device or a socket"
+        return replace(found, reason=RejectReason.NOT_FOUND, message=message)
+    stamp = f"{status.st_size}-{status.st_mtime_ns}"
+    return replace(found, stamp=stamp, size=status.st_size, **more)  # type: ignore[arg-type]
+
+
+def _of_dicomdir(path: Path, references: References) -> Iterator[Found]:
+    try:
+        listed = references(str(path))
+    except UnreadableImageError as error:
+        yield Found(path.name, str(path), reason=error.reason, message=error.message)
+        return
+    root = os.path.realpath(path.parent)
+    for number, parts in enumerate(dict.fromkeys(listed), start=1):
+        file = _resolve(path.parent, parts) if parts else None
+        if file is None:
+            name = "/".join(parts) or f"(reference {number})"
+            message = "a reference of the DICOMDIR leads to no file of its folder"
+            yield Found(name, reason=RejectReason.NOT_FOUND, message=message)
+        elif not Path(os.path.realpath(file)).is_relative_to(root):
+            message = "is a link to a place outside the DICOMDIR's folder; copy the file"
+            yield Found("/".join(parts), reason=RejectReason.NOT_FOUND, message=message)
+        else:
+            yield _at(file, "/".join(parts))
+
+
+def _resolve(folder: Path, parts: tuple[str, ...]) -> Path | None:
+    """The file, in capitals or not: systems mount discs in either way."""
+    spellings = (parts, tuple(map(str.lower, parts)), tuple(map(str.upper, parts)))
+    return next((p for s in spellings if (p := folder.joinpath(*s)).is_file()), None)
+
+
+def _of_manifest(path: Path) -> Iterator[Found]:
+    table = read_table(path)
+    if "image" not in table.columns:
+        raise ManifestError(
+            f"{path}: no column 'image'; a manifest names one image a row, relative to its folder"
+        )
+    frames: dict[str, dict[tuple[str, int], None]] = {}
+    studies: dict[str, str] = {}
+    for index, row in enumerate(table.rows):
+        image = row["image"].replace("\\", "/")
+        if not image:
+            raise ManifestError(f"{path}: row {index + 2} has an empty image; give the file's path")
+        file, separator, part = image.rpartition("::")
+        if not separator or os.path.lexists(path.parent / image):
+            file, part = image, ""
+        frames.setdefault(file, {})[part, parse_frame(table, index)] = None
+        studies[file] = row.get("study_instance_uid", "")
+    for file, asked in frames.items():
+        name = os.path.normpath(file).replace(os.sep, "/")
+        found = _at(path.parent / file, name, frames=tuple(asked), study=studies[file])
+        yield replace(found, name=name)

@@ -1,0 +1,99 @@
+"""What came of a run, in figures: `summary.json`, from which the summary page is made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from medres.bundle.record import ModelRecord
+from medres.scoring.combine import Rule
+from medres.scoring.index import Index
+from medres.scoring.tables import combine_rows
+
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Of this run alone; images that were scored before count in no second of it.
+
+    Args:
+        images: scored or rejected.
+        seconds: from the first image asked for to the last one kept.
+        looking_seconds: for headers, before that.
+    """
+
+    images: int
+    seconds: float
+    looking_seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        rate = self.images / self.seconds if self.seconds else None
+        return {
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": None if rate is None else round(rate, 2),
+            "looking_seconds": round(self.looking_seconds, 3),
+        }
+
+
+def summarise(index: Index, record: ModelRecord, combine: Rule) -> dict[str, Any]:
+    """Counts, histograms and mixes, as plain JSON values.
+
+    `inputs` are images, and files that are none: scored, rejected and not chosen add up to them.
+    """
+    images = [Counter[int]() for _ in record.findings]
+    studies = [Counter[int]() for _ in record.findings]
+    positive = dict.fromkeys(record.thresholds, 0)
+    scanners: Counter[tuple[str, str]] = Counter()
+    flagged, judged, number_of_studies = Counter[str](), 0, 0
+    for _, group in groupby(index.scored("study"), key=lambda row: row.study):
+        rows = [*group]
+        combined = combine_rows(rows, combine, record.kind).probabilities
+        number_of_studies += 1
+        for f, name in enumerate(record.findings):
+            images[f].update(_bin(row.result["p"][f]) for row in rows)
+            studies[f][_bin(combined[f])] += 1
+            if name in positive:
+                positive[name] += combined[f] >= record.thresholds[name].value
+        scanners.update((row.facts.modality, row.facts.manufacturer) for row in rows)
+        verdicts = [row.result["guard"] for row in rows if "guard" in row.result]
+        judged += len(verdicts)
+        flagged.update({"images": sum(flag for _, flag, _ in verdicts)})
+        flagged.update({"studies": int(any(flag for _, flag, _ in verdicts))})
+    counts = index.counts()
+    return {
+        **{name: counts[name] for name in ("files", "inputs", "images_scored")},
+        "studies_scored": number_of_studies,
+        "rejected": counts["rejected"],
+        "not_chosen": counts["not_chosen"],
+        "rejected_by_reason": index.tally("rejected"),
+        "not_chosen_by_reason": index.tally("not_chosen"),
+        "missing_decoders": index.tally("no_decoder"),
+        "histograms": {
+            name: {"images": _counted(images[f]), "studies": _counted(studies[f])}
+            for f, name in enumerate(record.findings)
+        },
+        "studies_positive": positive,
+        "scanners": [
+            {"modality": modality, "manufacturer": maker, "images": count}
+            for (modality, maker), count in sorted(scanners.items())
+        ],
+        "guard": {"images": judged, **_flags(flagged)} if judged else None,
+    }
+
+
+def _bin(probability: float) -> int:
+    """Which of the equal bins of [0, 1]; the last holds 1."""
+    return min(int(probability * BINS), BINS - 1)
+
+
+def _counted(counter: Counter[int]) -> list[int]:
+    return [counter[k] for k in range(BINS)]
+
+
+def _flags(flagged: Counter[str]) -> dict[str, int]:
+    return {"flagged_images": flagged["images"], "flagged_studies": flagged["studies"]}

@@ -1,0 +1,269 @@
+"""The tables of a results folder; docs/scoring.md describes every column.
+
+They are written row by row, in the order of the keys, whole or not at all. Keys stand in for names
+and UIDs; `keys.parquet`, readable by its owner alone, leads back.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from medres.bundle.record import ModelRecord
+from medres.data.pseudonyms import Keys
+from medres.files import written_whole
+from medres.imaging.defined_terms import is_uid
+from medres.scoring.combine import SIDES, Combined, Rule, combine_images
+from medres.scoring.index import Index, Row
+
+ROWS = 8192  # held at a time
+IMAGE_COLUMNS = {
+    "image_key": "string",
+    "study_key": "string",
+    "series_key": "string",
+    "frame": "int32",
+    "modality": "string",
+    "body_part": "string",
+    "view_position": "string",
+    "laterality": "string",
+    "manufacturer": "string",
+    "rows": "int32",
+    "columns": "int32",
+}
+STUDY_COLUMNS = {
+    "study_key": "string",
+    "images": "int32",
+    "modality": "string",
+    "manufacturer": "string",
+}
+GUARD_COLUMNS = {"guard_distance": "float64", "guard_flag": "bool", "guard_reason": "string"}
+UID_COLUMNS = {
+    "study_instance_uid": "string",
+    "series_instance_uid": "string",
+    "sop_instance_uid": "string",
+}
+KEY_COLUMNS = {
+    "image_key": "string",
+    "image": "string",
+    "study_key": "string",
+    "content_sha256": "string",
+    **UID_COLUMNS,
+}
+RESERVED = {*IMAGE_COLUMNS, *STUDY_COLUMNS, *GUARD_COLUMNS, *UID_COLUMNS}
+SIDE_NAMES = dict(zip(SIDES, ("right", "left"), strict=True))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the tables are made of.
+
+    Args:
+        index: with the results.
+        record: of the model, for names and thresholds.
+        keys: of the site.
+        combine: rule from images to studies.
+        with_uids: whether raw UIDs stand in the tables too.
+    """
+
+    index: Index
+    record: ModelRecord
+    keys: Keys
+    combine: Rule = "mean"
+    with_uids: bool = False
+
+    def write(self, out: Path) -> None:
+        """Write every table into the folder."""
+        uids = UID_COLUMNS if self.with_uids else {}
+        images = {**IMAGE_COLUMNS, **uids, **self._score_columns(), **GUARD_COLUMNS}
+        write_table(out, "images", images, self._images())
+        uids = {"study_instance_uid": "string"} if self.with_uids else {}
+        write_table(
+            out,
+            "studies",
+            {**STUDY_COLUMNS, **uids, **self._study_columns(), **GUARD_COLUMNS},
+            self._studies(),
+        )
+        with written_whole(out / "keys.parquet", private=True) as path:
+            write_parquet(path, KEY_COLUMNS, self._key_rows())
+        write_lines(out / "rejected.jsonl", self._rejected())
+        write_lines(out / "not_chosen.jsonl", self._not_chosen())
+
+    def _score_columns(self) -> dict[str, str]:
+        return dict.fromkeys(map(column_of, self.record.findings), "float64")
+
+    def _study_columns(self) -> dict[str, str]:
+        names = [column_of(name) for name in self.record.findings]
+        flags = [f"{column_of(n)}_positive" for n in self.record.findings if n in self._thresholds]
+        sides = [f"{name}_{side}" for side in SIDE_NAMES.values() for name in names]
+        return {
+            **dict.fromkeys(names, "float64"),
+            **dict.fromkeys(flags, "bool"),
+            **dict.fromkeys(sides, "float64"),
+        }
+
+    @property
+    def _thresholds(self) -> Mapping[str, float]:
+        return {name: threshold.value for name, threshold in self.record.thresholds.items()}
+
+    def _images(self) -> Iterator[dict[str, Any]]:
+        for row in self.index.scored():
+            yield {
+                "image_key": self.keys.of(row.address),
+                "study_key": self.keys.of(row.study),
+                "series_key": self.keys.of(row.series_uid) if row.series_uid else "",
+                "frame": row.frame,
+                **{name: getattr(row.facts, name) for name in list(IMAGE_COLUMNS)[4:]},
+                **(_uids(row) if self.with_uids else {}),
+                **dict(zip(self._score_columns(), row.result["p"], strict=True)),
+                **_guard([row]),
+            }
+
+    def _studies(self) -> Iterator[dict[str, Any]]:
+        for study, group in groupby(self.index.scored("study"), key=lambda row: row.study):
+            rows = [*group]
+            combined = combine_rows(rows, self.combine, self.record.kind)
+            yield {
+                "study_key": self.keys.of(study),
+                "images": len(rows),
+                "modality": "/".join(sorted({row.facts.modality for row in rows} - {""})),
+                "manufacturer": "/".join(sorted({row.facts.manufacturer for row in rows} - {""})),
+                **({"study_instance_uid": _uid(study)} if self.with_uids else {}),
+                **self._combined(combined),
+                **_guard(rows),
+            }
+
+    def _combined(self, combined: Combined) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for f, name in enumerate(self.record.findings):
+            column, p = column_of(name), combined.probabilities[f]
+            values[column] = p
+            if name in self._thresholds:
+                values[f"{column}_positive"] = p >= self._thresholds[name]
+            for side, word in SIDE_NAMES.items():
+                found = combined.sides.get(side)
+                values[f"{column}_{word}"] = None if found is None else found[f]
+        return values
+
+    def _key_rows(self) -> Iterator[dict[str, Any]]:
+        for address, study, series_uid, sop_uid, digest in self.index.addresses():
+            yield {
+                "image_key": self.keys.of(address),
+                "image": address,
+                "study_key": self.keys.of(study) if study else "",
+                "content_sha256": digest,
+                "study_instance_uid": _uid(study),
+                "series_instance_uid": _uid(series_uid),
+                "sop_instance_uid": _uid(sop_uid),
+            }
+
+    def _rejected(self) -> Iterator[dict[str, Any]]:
+        for address, frame, reason, message in self.index.rejected():
+            of_frame = {} if frame is None else {"frame": frame}
+            key = self.keys.of(address)
+            yield {"image_key": key, **of_frame, "reason": reason, "message": message}
+
+    def _not_chosen(self) -> Iterator[dict[str, Any]]:
+        for address, frame, why in self.index.not_chosen():
+            of_frame = {} if frame is None else {"frame": frame}
+            yield {"image_key": self.keys.of(address), **of_frame, "reason": why}
+
+
+def column_of(finding: str) -> str:
+    """The column of a finding: its name, or `finding_` before it where that is taken."""
+    return f"finding_{finding}" if finding in RESERVED else finding
+
+
+def combine_rows(rows: Sequence[Row], rule: Rule, kind: str) -> Combined:
+    """A study of its scored images."""
+    return combine_images(
+        [tuple(row.result["p"]) for row in rows], [row.facts.laterality for row in rows], rule, kind
+    )
+
+
+def _guard(rows: Sequence[Row]) -> dict[str, Any]:
+    """The worst verdict of some images; none where no guard was asked."""
+    verdicts = [row.result["guard"] for row in rows if "guard" in row.result]
+    if not verdicts:
+        return dict.fromkeys(GUARD_COLUMNS)
+    distances = [distance for distance, _, _ in verdicts if distance is not None]
+    reasons = sorted({reason for _, _, reason in verdicts if reason})
+    return {
+        "guard_distance": max(distances, default=None),
+        "guard_flag": any(flag for _, flag, _ in verdicts),
+        "guard_reason": "; ".join(reasons),
+    }
+
+
+def _uids(row: Row) -> dict[str, str]:
+    found = (row.study, row.series_uid, row.sop_uid)
+    return {name: _uid(uid) for name, uid in zip(UID_COLUMNS, found, strict=True)}
+
+
+def _uid(text: str) -> str:
+    """A UID; "" for what only stands for one."""
+    return text if is_uid(text) else ""
+
+
+def write_table(
+    out: Path, name: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write one table as Parquet and as CSV, in one pass over its rows."""
+    with ExitStack() as stack:
+        parquet = stack.enter_context(written_whole(out / f"{name}.parquet"))
+        text = stack.enter_context(written_whole(out / f"{name}.csv"))
+        file = stack.enter_context(text.open("w", encoding="utf-8", newline=""))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+
+        def both() -> Iterator[Mapping[str, Any]]:
+            for row in rows:
+                writer.writerow(_as_text(row[column]) for column in columns)
+                yield row
+
+        write_parquet(parquet, columns, both())
+
+
+def write_parquet(
+    path: Path, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write rows as Parquet, some thousands at a time.
+
+    Args:
+        path: of the file.
+        columns: names and Arrow types, in order.
+        rows: with a value for each column; None for none.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    types = [(name, pyarrow.type_for_alias(kind)) for name, kind in columns.items()]
+    schema = pyarrow.schema(types)
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        held: list[Mapping[str, Any]] = []
+        for row in rows:
+            held.append(row)
+            if len(held) == ROWS:
+                writer.write_table(pyarrow.Table.from_pylist(held, schema=schema))
+                held = []
+        writer.write_table(pyarrow.Table.from_pylist(held, schema=schema))
+
+
+def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return "" if value is None else value

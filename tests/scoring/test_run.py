@@ -1,0 +1,264 @@
+"""Archives through a whole run: every input is accounted for, once, whatever happens on the way."""
+
+import json
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from medres.bundle.directory import Model
+from medres.data.image_rule import ImageRule
+from medres.data.pseudonyms import Keys
+from medres.data.table import read_table
+from medres.errors import ConfigError, ResultsError
+from medres.scoring.look import Shard
+from medres.scoring.run import Settings, check_complete, open_run
+
+KEYS = Keys(b"a secret of thirty-two bytes ....")
+SETTINGS = Settings(batch_size=4, workers=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def score(archive: Path, out: Path, model: Model, settings: Settings = SETTINGS, **options) -> dict:
+    with open_run(out, [archive], model, settings, KEYS, **options) as run:
+        run.look()
+        for _ in run.score():
+            pass
+        return run.write(out)
+
+
+def table(out: Path, name: str = "images") -> dict:
+    """Rows by their key and frame, numbers rounded to the tolerance."""
+    keyed = {}
+    for row in read_table(out / f"{name}.csv").rows:
+        key = (row.get("image_key", row["study_key"]), row.get("frame", ""))
+        assert key not in keyed
+        keyed[key] = {**row, "opacity": float(row["opacity"])}
+    return keyed
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for name in ("images", "studies"):
+        a, b = table(first, name), table(second, name)
+        assert a.keys() == b.keys()
+        for key, row in a.items():
+            assert row["opacity"] == pytest.approx(b[key]["opacity"], abs=1e-5)
+            assert {**row, "opacity": 0} == {**b[key], "opacity": 0}
+    for name in ("rejected.jsonl", "not_chosen.jsonl"):
+        assert (first / name).read_text() == (second / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(archive_template: Path, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    score(archive_template, out, model)
+    return out
+
+
+def test_every_input_is_scored_rejected_or_passed_by(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["inputs"] == 23
+    assert summary["images_scored"] == len(table(whole)) == 15
+    assert summary["studies_scored"] == len(table(whole, "studies")) == 12
+    assert summary["rejected_by_reason"] == {
+        "not_dicom": 2,
+        "constant_image": 1,
+        "nested_archive": 1,
+        "not_found": 1,
+        "truncated": 1,
+    }
+    assert summary["not_chosen_by_reason"] == {"a copy of another image": 1, "hidden": 1}
+    assert sum(summary["histograms"]["opacity"]["images"]) == 15
+    assert {"modality": "DX", "manufacturer": "Siemens", "images": 12} in summary["scanners"]
+
+
+def test_scores_are_those_of_the_evaluation_chain(
+    whole: Path, archive_template: Path, model: Model
+) -> None:
+    from medres.scoring.predictor import Predictor
+
+    names = {row["image_key"]: row["image"] for row in read_table(whole / "keys.parquet").rows}
+    found = {names[key]: row["opacity"] for (key, frame), row in table(whole).items() if not frame}
+    found |= {names[key]: row["opacity"] for (key, frame), row in table(whole).items() if frame}
+    items = [{"image": str(archive_template / str(k)), "frame": 0} for k in range(6)]
+    expected = Predictor.of_model(model, torch.device("cpu")).predict(items)[:, 0].tolist()
+    for number, value in enumerate(expected):
+        if str(number) in found:  # 0 may be the copy that was passed by
+            assert found[str(number)] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 7}, {"batch_size": 1, "workers": 1}])
+def test_scores_depend_on_neither_batch_nor_workers(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path, change: dict
+) -> None:
+    score(archive_template, tmp_path, model, replace(SETTINGS, **change))
+    assert_same(whole, tmp_path)
+
+
+def test_a_second_start_scores_nothing_again(whole: Path, archive: Path, model: Model) -> None:
+    out = archive.parent / "out"
+    score(archive, out, model)
+    size = (out / "journal.jsonl").stat().st_size
+    summary = score(archive, out, model)
+    assert summary["throughput"]["images"] == 0
+    assert (out / "journal.jsonl").stat().st_size - size < 4000  # what is passed by, and refused
+    assert_same(whole, out)
+
+
+def test_a_run_that_stops_after_any_batch_goes_on(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    for batches in (0, 1, 1):
+        with open_run(tmp_path, [archive_template], model, SETTINGS, KEYS) as run:
+            run.look()
+            for _ in zip(range(batches), run.score(), strict=False):
+                pass
+    summary = score(archive_template, tmp_path, model)
+    assert 0 < summary["throughput"]["images"] < 17
+    assert_same(whole, tmp_path)
+
+
+def test_a_disk_that_is_full_stops_a_run_that_then_goes_on(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    stops = 0
+    for room in (2_000, 6_500, 8_000, 10_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            score(archive_template, tmp_path, model)
+        except ResultsError:
+            stops += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stops >= 3
+    score(archive_template, tmp_path, model)
+    assert_same(whole, tmp_path)
+
+
+def test_a_file_that_changes_is_scored_again_and_one_that_goes_stays(
+    archive: Path, model: Model, make_radiograph
+) -> None:
+    out = archive.parent / "out"
+    score(archive, out, model)
+    before = table(out)
+    (archive / "1").write_bytes(make_radiograph(99, 0))
+    (archive / "2").unlink()
+    score(archive, out, model)
+    after = table(out)
+    assert before.keys() == after.keys()
+    names = {row["image_key"]: row["image"] for row in read_table(out / "keys.parquet").rows}
+    changed = {names[key] for key, row in after if after[key, row] != before[key, row]}
+    assert changed == {"1"}
+
+
+def test_a_file_that_goes_before_its_turn_is_rejected(archive: Path, model: Model) -> None:
+    out = archive.parent / "out"
+    with open_run(out, [archive], model, SETTINGS, KEYS) as run:
+        run.look()
+        (archive / "3").unlink()
+        for _ in run.score():
+            pass
+        assert run.write(out)["rejected_by_reason"]["not_found"] == 2  # and the link in a tar
+
+
+def test_what_was_rejected_stays_so_until_it_is_to_be_tried_again(
+    archive: Path, model: Model, make_radiograph
+) -> None:
+    out = archive.parent / "out"
+    first = score(archive, out, model)
+    assert score(archive, out, model)["rejected"] == first["rejected"]
+    summary = score(archive, out, model, retry_rejected=True)
+    assert summary["rejected"] == first["rejected"]
+    assert summary["throughput"]["images"] == 2  # the others are refused by header
+
+
+def test_shards_share_the_studies_out(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    found: dict = {}
+    inputs = 0
+    for number in range(3):
+        out = tmp_path / str(number)
+        settings = replace(SETTINGS, shard=Shard(number, 3))
+        inputs += score(archive_template, out, model, settings)["inputs"]
+        rows = table(out)
+        assert not found.keys() & rows.keys()
+        found |= rows
+    expected = table(whole)
+    assert inputs == 23
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        assert found[key]["opacity"] == pytest.approx(row["opacity"], abs=1e-5)
+
+
+def test_the_rule_leaves_images_out_and_says_why(
+    archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, rule=ImageRule(modalities=("CT",)))
+    summary = score(archive_template, tmp_path, model, settings)
+    assert summary["not_chosen_by_reason"]["modality DX"] == 14
+    assert summary["images_scored"] == 3  # pictures and arrays say no modality
+
+
+def test_the_plan_tells_what_is_about_to_be_done(
+    archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    rule = ImageRule(modalities=("DX",), body_parts=("CHEST",))
+    with open_run(tmp_path, [archive_template], model, replace(SETTINGS, rule=rule), KEYS) as run:
+        run.look()
+        plan = run.plan()
+    lines = plan.lines()
+    assert lines[0] == "plan: 18 images to score, 13 of 13 studies, 22 files"
+    assert lines[1] == "  chosen: modality DX; body part CHEST"
+    assert "  1 not chosen: 1 hidden" in lines
+    assert "  4 rejected: 2 not_dicom, 1 nested_archive, 1 not_found" in lines
+    assert lines[-1].startswith("  expected time: about ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch size: 0 is not accepted"),
+        ({"workers": 0}, "workers: 0 is not accepted"),
+        ({"shard": Shard(3, 3)}, "shard: 3 of 3 is not accepted"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(model, tmp_path, change, message) -> None:
+    with (
+        pytest.raises(ConfigError, match=message),
+        open_run(tmp_path, [tmp_path], model, replace(SETTINGS, **change), KEYS),
+    ):
+        pass
+
+
+def test_results_that_do_not_add_up_are_refused() -> None:
+    counts = {"inputs": 3, "images_scored": 1, "rejected": 1, "not_chosen": 0}
+    with pytest.raises(ResultsError, match="of 3 inputs, 2 are scored, rejected or not chosen"):
+        check_complete(counts)
+
+
+@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"shard": Shard(0, 2)}])
+def test_results_of_other_settings_never_mix(whole, archive_template, model, change) -> None:
+    with pytest.raises(ResultsError, match=f"holds results of another {next(iter(change))}"):
+        score(archive_template, whole, model, replace(SETTINGS, **change))
+
+
+def test_results_of_another_model_or_other_sources_never_mix(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    other = replace(model, record=replace(model.record, weights_sha256="0" * 64))
+    with pytest.raises(ResultsError, match="holds results of another model"):
+        score(archive_template, whole, other)
+    with pytest.raises(ResultsError, match="holds results of another set of sources"):
+        score(tmp_path, whole, model)
