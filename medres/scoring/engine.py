@@ -8,12 +8,13 @@ way whatever stands beside it: a score depends neither on the order nor on who e
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import Intensity
@@ -21,7 +22,6 @@ from medres.imaging.isolated import IsolatedReader, NetworkInput, read_as_done
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit
-from medres.models.stages import Stage
 from medres.scoring.index import Planned
 from medres.scoring.inputs import stack_inputs
 from medres.scoring.predictor import Predictor
@@ -47,21 +47,18 @@ class Verdict:
 
 
 class Guard(Protocol):
-    """Tells inputs that a model is not meant for; it sees what the network has seen, once."""
+    """Tells inputs that a model is not meant for; it listens to the one pass that scores them."""
 
-    @property
-    def stages(self) -> Sequence[Stage]:
-        """Of the network, whose outputs it looks at."""
+    def listening(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Hear what the network computes within the block."""
         ...
 
-    def judge(
-        self, images: Sequence[NetworkInput], features: Mapping[Stage, Tensor]
-    ) -> Sequence[Verdict]:
+    def judge(self, images: Sequence[NetworkInput], inputs: Tensor) -> Sequence[Verdict]:
         """One verdict an image.
 
         Args:
             images: B of them, as they were read: pixels before normalisation, and header.
-            features: of each stage, (B, C, h, w) on the network's device.
+            inputs: what the network was last given, (rows, 1, S, S); the first B rows are they.
         """
         ...
 
@@ -110,9 +107,9 @@ class Engine:
         preprocessing = self.predictor.preprocessing
         side = preprocessing.size
         empty = torch.zeros(self.batch_size, 1, side, side)
-        self.predictor.score_with_features(empty)
+        self.predictor.score_batch(empty)
         start = time.monotonic()
-        self.predictor.score_with_features(empty)
+        self.predictor.score_batch(empty)
         return (time.monotonic() - start) / self.batch_size
 
     def _read(
@@ -144,9 +141,7 @@ class Engine:
             return
         images = [image for _, image in batch]
         inputs = stack_inputs(images, self.predictor.preprocessing, rows=self.batch_size)
-        stages = () if self.guard is None else tuple(self.guard.stages)
-        scores, features = self.predictor.score_with_features(inputs, stages)
-        verdicts = self._judge(images, features)
+        scores, verdicts = self._score(images, inputs)
         for (planned, image), values, verdict in zip(
             batch, scores[: len(batch)].tolist(), verdicts, strict=True
         ):
@@ -159,13 +154,14 @@ class Engine:
                 **({} if verdict is None else {"guard": _as_list(verdict)}),
             }
 
-    def _judge(
-        self, images: Sequence[NetworkInput], features: Mapping[Stage, Tensor]
-    ) -> Sequence[Verdict | None]:
+    def _score(
+        self, images: Sequence[NetworkInput], inputs: Tensor
+    ) -> tuple[Tensor, Sequence[Verdict | None]]:
         if self.guard is None:
-            return [None] * len(images)
-        with torch.inference_mode():
-            return self.guard.judge(images, {s: t[: len(images)] for s, t in features.items()})
+            return self.predictor.score_batch(inputs), [None] * len(images)
+        with self.guard.listening(self.predictor.network), torch.inference_mode():
+            scores = self.predictor.score_batch(inputs)
+            return scores, self.guard.judge(images, inputs)
 
 
 def _head(planned: Planned) -> dict[str, Any]:

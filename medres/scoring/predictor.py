@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from medres.bundle.directory import Model
 from medres.data.manifest import Manifest, ManifestRow
-from medres.models.stages import Stage
 from medres.scoring.case_scores import ImageScores
-from medres.scoring.stage_features import captured
 from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.training.dataset import FORWARD_BATCH, as_items, build_loader
 from medres.training.precision import AutocastInferer
@@ -113,18 +111,9 @@ class Predictor:
         """Probabilities (B, F) of logits (B, F), calibrated."""
         return self.calibration.apply(self.kind, logits)
 
-    def score_with_features(
-        self, images: Tensor, stages: Sequence[Stage] = ()
-    ) -> tuple[Tensor, dict[Stage, Tensor]]:
-        """Probabilities (B, F) float64 of network inputs (B, 1, S, S), and what stages gave.
-
-        Args:
-            images: as the preprocessing makes them.
-            stages: whose outputs are wanted, (B, C, h, w) each; an ensemble's are its first
-                member's.
-        """
-        with captured(self.network, stages) as features:
-            return self.activate(self._logits_of(images)), features
+    def score_batch(self, images: Tensor) -> Tensor:
+        """Probabilities (B, F) float64 of network inputs (B, 1, S, S)."""
+        return self.activate(self._logits_of(images))
 
     @torch.inference_mode()
     def _logits_of(self, images: Tensor) -> Tensor:

@@ -243,7 +243,7 @@ def test_predictor_of_a_model_divides_by_its_temperature(model: Path) -> None:
     images = torch.randn(3, 1, 64, 64)
     with torch.no_grad():
         logits = loaded.network(images).double()
-    torch.testing.assert_close(predictor.score_with_features(images)[0], (logits / 2).sigmoid())
+    torch.testing.assert_close(predictor.score_batch(images), (logits / 2).sigmoid())
     assert "divided by the temperature 2, fitted on 30" in (model / "docs/README.md").read_text()
 
 
