@@ -300,6 +300,7 @@ class EvaluationConfig:
             rate, which is hardly more than an even chance of reaching it elsewhere.
         miss_cost: how many false alarms a missed finding is worth, for the rule cost.
         prevalence: at which costs arise, for the rule cost; validation's own if not given.
+        intended_use: a sentence for the report: whose images, for which decision, beside whom.
     """
 
     calibration: Literal["temperature", "none"] = "temperature"
@@ -312,6 +313,7 @@ class EvaluationConfig:
     target_by: Literal["lower_bound", "observed"] = "lower_bound"
     miss_cost: float = 10.0
     prevalence: float | None = None
+    intended_use: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class EvaluateConfig:
         subgroup: columns of the manifest, or sex, age, scanner, view, site of the DICOM headers.
         intersect: columns to cross, as `sex,age`.
         prevalence: of the target population.
+        intended_use: a sentence for the report; the model's own where none is given.
     """
 
     model: Path
@@ -57,6 +58,7 @@ class EvaluateConfig:
     subgroup: tuple[str, ...] = ()
     intersect: tuple[str, ...] = ()
     prevalence: float | None = None
+    intended_use: str = ""
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -103,6 +105,7 @@ def run(config: EvaluateConfig) -> Path:
     flow = describe_flow(len(table.rows), len(chosen.rows), len(manifest.rows))
     evaluation = {
         **figures,
+        "intended_use": config.intended_use or record.training.get("intended_use") or "",
         "flow": flow,
         "leakage": {
             "images of patients, or equal to images, that the model was fitted on": n_seen,
@@ -241,6 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--intersect", action="append", default=[], metavar="COLUMN,COLUMN", help="cross subgroups"
     )
     parser.add_argument("--prevalence", type=float, help="of the target population")
+    parser.add_argument("--intended-use", default="", metavar="TEXT", help="instead of the model's")
     options = vars(parser.parse_args(argv))
     lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect")}
     config = EvaluateConfig(**{**options, **lists})

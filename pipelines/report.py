@@ -79,6 +79,7 @@ class ReportConfig:
     resamples: int = 2000
     seed: int = 0
     device: str = "cpu"
+    intended_use: str = ""
     model_card: Path | None = None
 
 
@@ -109,6 +110,7 @@ def run(config: ReportConfig) -> Path:
     )
     evaluation = report.as_json(**_describe(config, table))
     evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
+    evaluation["intended_use"] = config.intended_use
     evaluation["flow"] = {
         "start": f"rows of {config.scores.name}",
         "n": len(table.y_true) + table.n_unscored,
@@ -306,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--model-card", type=Path, help="Markdown, to lie beside the page")
+    parser.add_argument("--intended-use", default="", metavar="TEXT", help="for the report")
     options = vars(parser.parse_args(argv))
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     return exit_status(PROGRAM, lambda: run(ReportConfig(**lists)))

@@ -227,6 +227,7 @@ def save_model(
         weights_sha256=write_weights(folder, trained.network.state_dict()),
         training={
             **trained.as_json(),
+            "intended_use": config.evaluation.intended_use,
             "splits": data.counts(),
             "notes": [*data.notes, *trained.notes],
         },
@@ -281,6 +282,7 @@ def describe_run(
             "kind": data.manifest.schema.kind,
             "patient_ids_given": data.manifest.patient_ids_given,
         },
+        "intended_use": config.evaluation.intended_use,
         "flow": _flow(data),
         "splits": data.counts(),
         "leakage": {

@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medres.reports import summary
+from medres.reports.claim import claim_parts
 from medres.reports.drawing import Drawing, as_svg
 from medres.reports.explorer import view_explorer
 from medres.reports.extra_tables import comparison_table
@@ -39,6 +40,7 @@ SECTION_TITLES = {
     "model": "Model",
     "calibration": "Temperature scaling, fitted on validation",
     "preprocessing": "Preprocessing",
+    "folds": "Folds: each one's own figures",
     "provenance": "Provenance: versions, digests, seed, configuration",
 }
 TRAINING_PAGE = re.compile(r"(\.\./)?training\.html")
@@ -57,9 +59,13 @@ def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ())
     environment.filters["label"] = label
     environment.tests["table"] = is_table
     explorer = view_explorer(evaluation)
+    view = build_view(evaluation)
+    claim = claim_parts(list_anchors(view, sections, explorer=explorer is not None))
     script = "\n".join(_template_text(name) for name in ("figures.js", "markers.js", "explorer.js"))
     return environment.get_template("evidence/page.html").render(
-        build_view(evaluation),
+        view,
+        claim=claim,
+        claim_answered=sum(bool(row.links) for _, rows in claim for row in rows),
         explorer=explorer,
         explorer_data=_embedded_json(explorer.data) if explorer else "",
         script=Markup(script),
@@ -67,6 +73,37 @@ def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ())
         added=[Section(s.anchor, s.title, Markup(s.body), s.style) for s in sections],
         style=Markup("\n".join(section.style for section in sections)),
     )
+
+
+def list_anchors(
+    view: Mapping[str, Any], sections: Sequence[Section], *, explorer: bool
+) -> set[str]:
+    """Return the ids of the page's parts, for links to them.
+
+    Args:
+        view: of `build_view`.
+        sections: made elsewhere.
+        explorer: the threshold can be moved.
+    """
+    there = {
+        "intended-use": view["intended_use"],
+        "notes": view["notes"],
+        "use": explorer,
+        "explore": explorer,
+        "leakage": view["leakage"],
+        "findings": view["findings"][1:],
+        "finding-1-subgroups": view["findings"][0].subgroups,
+        "multiclass": view["multiclass"],
+        "comparison": view["comparison"],
+        "training": view["training"] or view["training_plot"],
+    }
+    return {
+        *("summary", "patients"),
+        *(finding.anchor for finding in view["findings"]),
+        *(name for name, content in there.items() if content),
+        *(anchor for anchor, _, _ in view["sections"]),
+        *(section.anchor for section in sections),
+    }
 
 
 def _template_text(name: str) -> str:
@@ -100,6 +137,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "research_use": summary.RESEARCH_USE,
         "sentences": summary.describe_evaluation(evaluation),
         "interval": summary.interval_name(evaluation),
+        "intended_use": str(evaluation.get("intended_use") or ""),
         "notes": summary.collect_notes(evaluation),
         "unit": summary.unit_of(evaluation),
         "units": summary.plural(summary.unit_of(evaluation)),
