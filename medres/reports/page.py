@@ -61,7 +61,8 @@ def render_page(evaluation: Mapping[str, Any], sections: Sequence[Section] = ())
     explorer = view_explorer(evaluation)
     view = build_view(evaluation)
     claim = claim_parts(list_anchors(view, sections, explorer=explorer is not None))
-    script = "\n".join(_template_text(name) for name in ("figures.js", "markers.js", "explorer.js"))
+    scripts = ("links.js", *(("figures.js", "markers.js", "explorer.js") if explorer else ()))
+    script = "\n".join(_template_text(name) for name in scripts)
     return environment.get_template("evidence/page.html").render(
         view,
         claim=claim,
@@ -90,6 +91,7 @@ def list_anchors(
         "notes": view["notes"],
         "use": explorer,
         "explore": explorer,
+        "splits": view["splits"],
         "leakage": view["leakage"],
         "findings": view["findings"][1:],
         "finding-1-subgroups": view["findings"][0].subgroups,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from browser_pages import opened
 
 from medres.reports.claim import ITEMS, PLACES, claim_parts
 from medres.reports.page import render_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def test_claim_has_the_44_items_in_order() -> None:
@@ -37,7 +43,15 @@ def test_claim_links_lead_to_ids_of_the_page(evaluation: dict[str, Any]) -> None
     ids = set(re.findall(r'\bid="([^"]+)"', text))
     table = text[text.index('class="claim"') :]
     links = set(re.findall(r'href="#([^"]+)"', table[: table.index("</table>")]))
-    assert {"intended-use", "patients", "leakage", "training", "provenance", "use"} <= links
+    assert {
+        "intended-use",
+        "patients",
+        "splits",
+        "leakage",
+        "training",
+        "provenance",
+        "use",
+    } <= links
     assert links <= ids
 
 
@@ -45,3 +59,14 @@ def test_page_states_the_intended_use_or_that_there_is_none(evaluation: dict[str
     assert "its authors have stated none" in render_page(evaluation)
     evaluation["intended_use"] = "To sort <lists>."
     assert "To sort &lt;lists&gt;." in render_page(evaluation)
+
+
+def test_link_to_a_folded_part_opens_it(
+    evaluation: dict[str, Any], tmp_path: Path, browser: Browser
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(render_page(evaluation), encoding="utf-8")
+    with opened(browser, path) as page:
+        assert page.get_attribute("details#training", "open") is None
+        page.click(".claim a[href='#training'] >> nth=0")
+        assert page.get_attribute("details#training", "open") == ""
