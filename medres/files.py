@@ -53,7 +53,16 @@ def write_json(path: Path, values: Any) -> None:
     Raises:
         ValueError: a NaN or infinity among the values.
     """
-    write_text(path, json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, format_json(values))
+
+
+def format_json(values: Any) -> str:
+    """JSON for people, as `write_json` writes it.
+
+    Raises:
+        ValueError: a NaN or infinity among the values.
+    """
+    return json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "recalibrate": ("recalibrate", "fit a model's probabilities and thresholds to a new site"),
     "score": ("score", "score images that have no labels"),
+    "verify": ("verify", "check a model's files, and all that MONAI's own tools ask of it"),
     "fold": ("fold", "put a model's stem into its first convolution, exactly or not at all"),
     "export": ("export", "write a model as ONNX, torch.export or OpenVINO, and check it"),
     "show": ("show", "look at one image as medres sees it"),

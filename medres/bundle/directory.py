@@ -4,20 +4,23 @@
 
     model/
         LICENSE
-        configs/metadata.json    what MONAI's tools read
-        configs/inference.json   the same model as a MONAI workflow
+        configs/metadata.json    what MONAI's tools read, after `metadata_schema.json` beside it
+        configs/inference.json   the same model as a MONAI workflow; likewise evaluate.json and
+                                 train.json (`medres.bundle.workflows`), with logging.conf
         configs/medres.json      what medres reads: `medres.bundle.record`
-        configs/guard.json       tells other images from the model's own: `medres.guard.storage`
+        configs/guard.json       tells other images from the model's own: `medres.guard.storage`;
+                                 its tensors are in guard.pt
         configs/seen.json        digests of the cases it was fitted on: `medres.bundle.seen`
+        configs/digests.json     of every file: `medres.bundle.digests`
         docs/README.md           the model card
-        models/guard.pt          tensors of the guard
         models/model.pt          a plain state dict
 
-Reading one evaluates no configuration and unpickles tensors alone.
+Reading one evaluates no configuration, unpickles tensors alone and follows no link out of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +29,21 @@ import torch
 from torch import Tensor, nn
 
 from medres.bundle.card import model_card
-from medres.bundle.monai_configs import inference_config, metadata_config
+from medres.bundle.digests import DIGESTS, write_digests
+from medres.bundle.metadata import metadata_config, metadata_schema
+from medres.bundle.parts import WEIGHTS_BYTES, part, read_part
 from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
-from medres.errors import BundleError, ConfigError
-from medres.files import file_digest, read_json, write_json, write_text, written_whole
+from medres.bundle.workflows import LOGGING, evaluate_config, inference_config, train_config
+from medres.errors import BundleError, ConfigError, WeightsError
+from medres.files import file_digest, format_json, write_json, write_text, written_whole
+from medres.guard import storage
 from medres.guard.guard import Guard
-from medres.guard.storage import read_guard
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
+from medres.models.state_file import read_state_file
 
+RECORD, SEEN, WEIGHTS = "configs/medres.json", "configs/seen.json", "models/model.pt"
 CARD_NAME = "docs/README.md"
 LICENSE = """\
 The configuration files of this directory were written by medres and are licensed under the Apache
@@ -65,7 +73,7 @@ class Model:
 
 def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
     """Write `models/model.pt`; returns its SHA-256 for the record."""
-    path = folder / "models" / "model.pt"
+    path = folder / WEIGHTS
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     # To a stream: given a path, torch writes its name into the file, and equal weights differ.
     with written_whole(path) as temporary, temporary.open("wb") as stream:
@@ -76,30 +84,86 @@ def write_weights(folder: Path, state: Mapping[str, Tensor]) -> str:
 def write_bundle(folder: Path, record: ModelRecord, seen: SeenCases) -> None:
     """Write everything around the weights that `write_weights` has put there, and the guard.
 
-    The record comes last: a directory without it is not a model.
+    The record comes after all that it describes: a directory without it is not a model.
     """
-    write_json(folder / "configs" / "metadata.json", metadata_config(record))
-    write_json(folder / "configs" / "inference.json", inference_config(record))
-    write_json(folder / "configs" / "seen.json", seen.as_json())
-    write_text(folder / CARD_NAME, model_card(record))
-    write_text(folder / "LICENSE", LICENSE)
-    write_json(folder / "configs" / "medres.json", record.as_json())
+    (folder / DIGESTS).unlink(missing_ok=True)
+    for name, text in generated_files(record).items():
+        write_text(folder / name, text)
+    write_json(folder / SEEN, seen.as_json())
+    write_json(folder / RECORD, record.as_json())
+    write_digests(folder)
+
+
+def generated_files(record: ModelRecord) -> dict[str, str]:
+    """Every file that follows from the record alone, by its name in the model."""
+    configs = {
+        "metadata": metadata_config(record),
+        "inference": inference_config(record),
+        "evaluate": evaluate_config(record),
+        "train": train_config(record),
+    }
+    return {
+        **{f"configs/{name}.json": format_json(config) for name, config in configs.items()},
+        "configs/metadata_schema.json": metadata_schema(),
+        "configs/logging.conf": LOGGING,
+        CARD_NAME: model_card(record),
+        "LICENSE": LICENSE,
+    }
+
+
+def read_record(folder: str | Path) -> ModelRecord:
+    """The record of a model directory; MONAI's configs take labels and thresholds from it.
+
+    Raises:
+        BundleError: as `load_model`.
+    """
+    return ModelRecord.from_json(read_part(Path(folder), RECORD))
 
 
 def load_model(folder: Path) -> Model:
     """Read a model directory.
 
     Raises:
-        BundleError: no model directory; a part missing, damaged or changed; weights of another
-            architecture than the record names.
+        BundleError: no model directory; a part missing, damaged, changed or a link out of it;
+            weights of another architecture than the record names.
         PreprocessingMismatchError: the preprocessing does not match its digest.
+
+    Warns:
+        UserWarning: the record has parts that this medres does not know.
     """
-    record = ModelRecord.from_json(_read(folder, "configs/medres.json"))
-    seen = SeenCases.from_json(_read(folder, "configs/seen.json"))
+    record = read_record(folder)
+    if record.unknown:
+        warnings.warn(
+            f"{folder}: another version of medres has written {', '.join(sorted(record.unknown))} "
+            "into this model; this one does not know them and goes on without",
+            stacklevel=2,
+        )
+    seen = _seen(folder)
+    state = _read_weights(folder, record)
+    with torch.device("meta"):  # a record's network may be large; what is built is the file's size
+        _check_architecture(folder / WEIGHTS, state, build_network(record), record)
     network = build_network(record)
-    network.load_state_dict(_read_weights(folder / "models" / "model.pt", record, network))
-    guard = read_guard(folder, record.weights_sha256)
-    return Model(record, network.eval(), seen, folder, guard)
+    network.load_state_dict(state)
+    return Model(record, network.eval(), seen, folder, _guard(folder, record))
+
+
+def _guard(folder: Path, record: ModelRecord) -> Guard | None:
+    """The guard, whose files are opened by another station: so they are looked at before."""
+    if not (folder / storage.RECORD).exists():
+        return None
+    for name in (storage.RECORD, storage.TENSORS):
+        if (folder / name).exists():
+            part(folder, name)
+    return storage.read_guard(folder, record.weights_sha256)
+
+
+def _seen(folder: Path) -> SeenCases:
+    try:
+        return SeenCases.from_json(read_part(folder, SEEN))
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"{folder / SEEN}: expects lists of patients and pixels; restore the file"
+        ) from error
 
 
 def build_network(record: ModelRecord) -> GrayscaleResNet | ResNetEnsemble:
@@ -120,40 +184,23 @@ def build_network(record: ModelRecord) -> GrayscaleResNet | ResNetEnsemble:
         ) from error
 
 
-def _read(folder: Path, name: str) -> Mapping[str, object]:
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such model directory; give a run's `model` folder")
-    path = folder / name
-    try:
-        values = read_json(path)
-    except OSError as error:
-        raise BundleError(
-            f"{folder}: lacks {name}, so it is no model that medres has finished writing; "
-            "give a run's `model` folder"
-        ) from error
-    except ValueError as error:
-        raise BundleError(f"{path}: not JSON; restore the file or train again") from error
-    if not isinstance(values, dict):
-        raise BundleError(f"{path}: expects a JSON object; restore the file or train again")
-    return values
-
-
-def _read_weights(
-    path: Path, record: ModelRecord, network: GrayscaleResNet | ResNetEnsemble
-) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise BundleError(f"{path}: missing; restore the file or train again")
+def _read_weights(folder: Path, record: ModelRecord) -> dict[str, Tensor]:
+    path = part(folder, WEIGHTS, WEIGHTS_BYTES)
     found = file_digest(path)
     if found != record.weights_sha256:
         raise BundleError(
-            f"{path}: SHA-256 {found[:12]}… is not the record's {record.weights_sha256[:12]}…; "
-            "the weights were changed after training: restore the file or train again"
+            f"{path}: SHA-256 {found[:12]}… is not the record's {str(record.weights_sha256)[:12]}…;"
+            " the weights were changed after training: restore the file or train again"
         )
     try:
-        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what zip, pickle and the file system raise
-        raise BundleError(f"{path}: not a state dict; restore the file or train again") from error
-    _check_architecture(path, state, network, record)
+        state = read_state_file(path)
+    except WeightsError as error:
+        raise BundleError(f"not a state dict: {error}; restore the file or train again") from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise BundleError(
+            f"{path}: not a state dict, which holds tensors by name and nothing else; restore the "
+            "file or train again"
+        )
     return state
 
 

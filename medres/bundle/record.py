@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from medres.bundle.record_check import check_record
 from medres.config import StemInit, StemName
 from medres.data.image_rule import EVERY_IMAGE, ImageRule
 from medres.data.labels import LabelSchema
@@ -15,6 +16,12 @@ from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.transforms.preprocessing import Preprocessing
 
 SCHEMA = "medres.model/1"
+PARTS = {
+    *("schema", "network", "members", "labels", "preprocessing", "unit", "thresholds"),
+    *("calibration", "replaced", "image_rule", "weights_sha256", "training", "provenance"),
+    "figures",
+}
+"""What this medres knows of a record; see `ModelRecord.unknown`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,10 @@ class ModelRecord:
         weights_sha256: of `models/model.pt`.
         training: how it was trained, for people.
         provenance: versions, machine, seed.
+        figures: of an evaluation, for the model card: `cases` says of whom, `findings` holds
+            figures with their intervals as in `evaluation.json`. Empty where none is recorded.
+        unknown: parts that another version of medres has written and this one does not know; they
+            are kept as they are, and change nothing.
     """
 
     network: NetworkRecord
@@ -88,6 +99,8 @@ class ModelRecord:
     members: tuple[NetworkRecord, ...] = ()
     replaced: tuple[Replaced, ...] = ()
     image_rule: ImageRule = EVERY_IMAGE
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def target(self) -> dict[str, Any]:
@@ -130,6 +143,8 @@ class ModelRecord:
             "weights_sha256": self.weights_sha256,
             "training": dict(self.training),
             "provenance": dict(self.provenance),
+            **({"figures": dict(self.figures)} if self.figures else {}),
+            **self.unknown,
         }
 
     @classmethod
@@ -137,7 +152,7 @@ class ModelRecord:
         """Rebuild a record and check its parts.
 
         Raises:
-            BundleError: another schema, or a missing part.
+            BundleError: another schema, a missing part, or a value that is not accepted.
             PreprocessingMismatchError: the preprocessing does not match its digest.
         """
         if values.get("schema") != SCHEMA:
@@ -146,7 +161,7 @@ class ModelRecord:
                 "give a model directory that medres wrote"
             )
         try:
-            return cls(
+            record = cls(
                 network=NetworkRecord(**values["network"]),
                 members=tuple(NetworkRecord(**member) for member in values.get("members", ())),
                 labels=LabelSchema.from_json(values["labels"]),
@@ -166,11 +181,17 @@ class ModelRecord:
                 weights_sha256=values["weights_sha256"],
                 training=values["training"],
                 provenance=values["provenance"],
+                figures=values.get("figures", {}),
+                unknown={name: values[name] for name in values.keys() - PARTS},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, BundleError):
+                raise
             raise BundleError(
                 f"the model's record is incomplete ({error}); restore it or train again"
             ) from error
+        check_record(record)
+        return record
 
 
 def _thresholds(values: Mapping[str, Any]) -> dict[str, Threshold]:

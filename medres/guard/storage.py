@@ -1,4 +1,6 @@
-"""A model's guard as files: `configs/guard.json` for people, and tensors, in `models/guard.pt`.
+"""A model's guard as files: `configs/guard.json` for people, and tensors, in `configs/guard.pt`.
+
+Not in `models/`: MONAI Label offers every `*.pt` there as weights of the network.
 
 It belongs to the very weights and preprocessing that it was fitted with, and is refused beside
 others. A model without the two files has no guard.
@@ -14,15 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medres.errors import BundleError
+from medres.errors import BundleError, WeightsError
 from medres.files import file_digest, read_json, write_json, written_whole
 from medres.guard.distance import Distance
 from medres.guard.guard import COLUMNS, FalseAlarms, Guard
 from medres.guard.headers import KnownHeaders
 from medres.guard.measurements import PARTS
 from medres.guard.orientation import Orientation
+from medres.models.state_file import read_state_file
 
-RECORD, TENSORS = "configs/guard.json", "models/guard.pt"
+RECORD, TENSORS = "configs/guard.json", "configs/guard.pt"
 SCHEMA = "medres.guard/1"
 RESTORE = "restore the file, delete both guard files to go without, or train again"
 
@@ -111,8 +114,8 @@ def _tensors(guard: Guard) -> dict[str, Tensor]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what zip, pickle and the file system raise
+        tensors: dict[str, Tensor] = read_state_file(path)
+    except WeightsError as error:
         raise BundleError(f"{path}: holds no plain tensors; {RESTORE}") from error
     if not all(
         tensor.dtype == torch.float64 and tensor.isfinite().all() for tensor in tensors.values()

@@ -1,6 +1,6 @@
 """Initial weights: torchvision's ImageNet ones, a file, or none.
 
-A file is read as tensors only (`weights_only=True`). RGB weights enter every stem as its
+A file is read as tensors only (`medres.models.state_file`). RGB weights enter every stem as its
 `stem_init` says. Weights that were trained on gray images keep their function: conv1 is converted
 to the network's stem, or refused.
 """
@@ -23,6 +23,7 @@ from medres.errors import WeightsError
 from medres.files import file_digest
 from medres.models.fold import KERNELS, has_colour_map, input_tensors, take_input_layer
 from medres.models.resnet import GrayscaleResNet
+from medres.models.state_file import read_state_file
 
 # V1 and not DEFAULT: DEFAULT is V1 for 18 and 34 but V2 for 50, 101 and 152, with another
 # preprocessing (resize 232) and a training recipe whose features transfer differently. V1 is one
@@ -96,7 +97,7 @@ def load_weights(network: GrayscaleResNet, weights: str | Path) -> WeightsRecord
         path = Path(weights)
         source, description = path.name, f"weights from {path.name}"
     digest = _checked_digest(path)
-    loaded = load_state(network, _read(path), path.name)
+    loaded = load_state(network, read_state_file(path), path.name)
     notes = loaded.notes
     if loaded.left_out and source != "imagenet":  # whose thousand classes nobody expects to keep
         notes += (f"the head is new, since {path.name} has none of {network.num_outputs} outputs",)
@@ -175,17 +176,6 @@ def _checked_digest(path: Path) -> str:
             "remove it and fetch it again"
         )
     return digest
-
-
-def _read(path: Path) -> Any:
-    """A file's content, tensors and plain values only."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what zip, pickle and the file system raise
-        raise WeightsError(
-            f"{path}: not a file of tensors ({type(error).__name__}); give a state dict as "
-            "torch.save writes it. Files with pickled objects are not opened: they can run code"
-        ) from error
 
 
 def _plain_names(content: Mapping[Any, Any], name: str) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monai.transforms import (
     Compose,
@@ -56,7 +56,14 @@ def fitting_steps(preprocessing: Preprocessing) -> list[Transform]:
 
 
 def augmentation_steps(augmentation: Augmentation, size: int) -> list[Transform]:
-    """The random steps, on normalised (1, size, size) images. A step whose amount is 0 is left out.
+    """The random steps, on normalised (1, size, size) images; see `augmentation_arguments`."""
+    return [step(IMAGE, **options) for step, options in augmentation_arguments(augmentation, size)]
+
+
+def augmentation_arguments(
+    augmentation: Augmentation, size: int
+) -> list[tuple[type[Transform], dict[str, Any]]]:
+    """MONAI's random transforms with their arguments. A step whose amount is 0 is left out.
 
     Geometry changes every image; contrast and brightness four in five; gamma and erasing every
     second; noise three in ten; blur one in five: most images keep the quality they were taken in.
@@ -64,41 +71,47 @@ def augmentation_steps(augmentation: Augmentation, size: int) -> list[Transform]
     Args:
         augmentation: amounts; see `medres.transforms.augmentation`.
         size: side of the images, in pixels.
+
+    Returns:
+        Arguments as JSON values, without the keys of the images.
     """
     a = augmentation
-    steps: list[Transform] = []
-    if a.flip_probability:
-        steps.append(RandFlipd(IMAGE, prob=a.flip_probability, spatial_axis=1))
-    if a.rotate_degrees or a.translate or a.scale:
-        steps.append(
-            RandAffined(
-                IMAGE,
-                prob=1.0,
-                rotate_range=math.radians(a.rotate_degrees),
-                translate_range=(a.translate * size,) * 2,
-                scale_range=(a.scale,) * 2,
-                mode="bilinear",
-                padding_mode="border",
-            )
-        )
-    if a.blur:
-        steps.append(RandGaussianSmoothd(IMAGE, (0.01, a.blur), (0.01, a.blur), prob=0.2))
-    if a.gamma:
-        steps.append(RandAdjustContrastd(IMAGE, 0.5, (math.exp(-a.gamma), math.exp(a.gamma))))
-    if a.contrast:
-        steps.append(RandScaleIntensityd(IMAGE, factors=a.contrast, prob=0.8))
-    if a.brightness:
-        steps.append(RandShiftIntensityd(IMAGE, offsets=a.brightness, prob=0.8))
-    if a.noise:
-        steps.append(RandGaussianNoised(IMAGE, prob=0.3, std=a.noise))
-    if a.erase:
-        side = max(1, round(a.erase * size))
-        steps.append(
-            RandCoarseDropoutd(
-                IMAGE, holes=1, spatial_size=1, max_spatial_size=side, fill_value=0.0, prob=0.5
-            )
-        )
-    return steps
+    side = max(1, round(a.erase * size))
+    steps: list[tuple[float, type[Transform], dict[str, Any]]] = [
+        (a.flip_probability, RandFlipd, {"prob": a.flip_probability, "spatial_axis": 1}),
+        (
+            a.rotate_degrees or a.translate or a.scale,
+            RandAffined,
+            {
+                "prob": 1.0,
+                "rotate_range": math.radians(a.rotate_degrees),
+                "translate_range": [a.translate * size] * 2,
+                "scale_range": [a.scale] * 2,
+                "mode": "bilinear",
+                "padding_mode": "border",
+            },
+        ),
+        (
+            a.blur,
+            RandGaussianSmoothd,
+            {"sigma_x": [0.01, a.blur], "sigma_y": [0.01, a.blur], "prob": 0.2},
+        ),
+        (
+            a.gamma,
+            RandAdjustContrastd,
+            {"prob": 0.5, "gamma": [math.exp(-a.gamma), math.exp(a.gamma)]},
+        ),
+        (a.contrast, RandScaleIntensityd, {"factors": a.contrast, "prob": 0.8}),
+        (a.brightness, RandShiftIntensityd, {"offsets": a.brightness, "prob": 0.8}),
+        (a.noise, RandGaussianNoised, {"prob": 0.3, "std": a.noise}),
+        (
+            a.erase,
+            RandCoarseDropoutd,
+            {"holes": 1, "spatial_size": 1, "max_spatial_size": side, "fill_value": 0.0}
+            | {"prob": 0.5},
+        ),
+    ]
+    return [(step, options) for amount, step, options in steps if amount]
 
 
 def build_evaluation_chain(preprocessing: Preprocessing) -> Compose:

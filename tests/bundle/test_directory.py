@@ -106,10 +106,15 @@ def test_layout_is_that_of_a_monai_bundle(written) -> None:
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         "LICENSE",
+        "configs/digests.json",
+        "configs/evaluate.json",
         "configs/inference.json",
+        "configs/logging.conf",
         "configs/medres.json",
         "configs/metadata.json",
+        "configs/metadata_schema.json",
         "configs/seen.json",
+        "configs/train.json",
         "docs/README.md",
         "models/model.pt",
     }
@@ -173,7 +178,7 @@ def test_monai_runs_the_bundle_and_gives_the_same_probability(written, model, tm
             ),
             r"calibration is damaged \(temperatures \[-1.0\]; each is a number above 0\)",
         ),
-        (lambda m: (m / "models/model.pt").unlink(), r"model\.pt: missing"),
+        (lambda m: (m / "models/model.pt").unlink(), r"lacks models/model\.pt"),
         (lambda m: (m / "models/model.pt").write_bytes(b"x"), "were changed after training"),
         (
             lambda m: edit(

@@ -54,7 +54,7 @@ def test_model_without_a_guard_is_one(guard, folder, tmp_path) -> None:
 
 def test_equal_guards_have_equal_digests(guard, folder, tmp_path) -> None:
     write_guard(tmp_path / "again", guard, WEIGHTS)
-    one, two = (f / "models" / "guard.pt" for f in (folder, tmp_path / "again"))
+    one, two = (f / "configs" / "guard.pt" for f in (folder, tmp_path / "again"))
     assert file_digest(one) == file_digest(two)
 
 
@@ -64,7 +64,7 @@ def edit(folder: Path, **changes: object) -> None:
 
 
 def replace_tensors(folder: Path, change) -> None:
-    path = folder / "models" / "guard.pt"
+    path = folder / "configs" / "guard.pt"
     tensors = torch.load(path, weights_only=True)
     torch.save(change(tensors), path)
     edit(folder, tensors_sha256=file_digest(path))
@@ -80,8 +80,8 @@ class Exploit:
     [
         (lambda f: edit(f, schema="medres.guard/9"), "schema 'medres.guard/9', expected"),
         (lambda f: edit(f, weights_sha256="cd"), "was fitted with other weights than the model's"),
-        (lambda f: (f / "models/guard.pt").unlink(), r"guard\.pt: missing; restore the file"),
-        (lambda f: (f / "models/guard.pt").write_bytes(b"x"), "was changed after training"),
+        (lambda f: (f / "configs/guard.pt").unlink(), r"guard\.pt: missing; restore the file"),
+        (lambda f: (f / "configs/guard.pt").write_bytes(b"x"), "was changed after training"),
         (lambda f: (f / "configs/guard.json").write_text("{"), "the guard is damaged; restore"),
         (lambda f: edit(f, headers={}), "the guard is damaged"),
         (lambda f: edit(f, limits=[1]), "the guard is damaged"),
