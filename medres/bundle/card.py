@@ -63,8 +63,8 @@ Initial weights: {record.training.get("initial_weights", "unknown")}. Preset: \
 It has seen images of its training sites alone; on others, evaluate before use \
 (`medres evaluate`). A figure holds for patients like those it was measured on, at their \
 prevalence. Its probabilities are of the findings above and say nothing of any other. Where \
-`configs/guard.json` stands beside it, `medres score` tells images of another kind from its own, at \
-the rate of false alarms stated there; not every one is told.
+`configs/guard.json` stands beside it, `medres score` tells images of another kind from its own, \
+at the rate of false alarms stated there; not every one is told.
 
 ## Use
 `medres score STUDIES --model FOLDER --out RESULTS`, `medres evaluate FOLDER labelled.csv --out \
