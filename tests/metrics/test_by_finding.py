@@ -231,7 +231,7 @@ WITHOUT_FINDINGS = {
     "clustered_variance", "counts_at", "curve_figures", "decision_counts", "decision_indicators",
     "delong_area", "line_coefficients", "patients_by_class", "place_rows", "placement_covariance",
     "placements_of_rows", "rank_scores", "resampled_areas", "score_histogram", "score_runs",
-    "weighted_auroc", "weighted_average_precision", "weighted_brier_score",
+    "threshold_steps", "weighted_auroc", "weighted_average_precision", "weighted_brier_score",
     "auroc_tensor", "partial_auroc_tensor", "aurocs_by_formula",
     # tables, (N, F), as a whole
     "combine_scores", "compare_models", "evaluate", "evaluate_micro",
