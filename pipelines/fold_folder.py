@@ -74,7 +74,15 @@ def judge_folds(
 def describe_training(manifest: Manifest, judged: Sequence[Judged]) -> dict[str, Any]:
     """How the ensemble was trained, for its record."""
     first = judged[0].record.training
-    kept = ("weights", "initial_weights", "preset", "batch_norm", "batch_size", "precision")
+    kept = (
+        "weights",
+        "initial_weights",
+        "preset",
+        "stages",
+        "batch_norm",
+        "batch_size",
+        "precision",
+    )
     return {
         **{key: first.get(key) for key in kept},
         "best_epoch": [j.record.training.get("best_epoch") for j in judged],

@@ -47,8 +47,7 @@ from medres.training.dataset import FORWARD_BATCH, as_items, build_loader
 from medres.transforms.chains import IMAGE, preprocessing_steps
 
 CALIBRATION_IMAGES = 100
-"""Images that the ranges of 8-bit activations are taken from; more moved no probability of the
-models in docs/export.md by .001."""
+"""Images that the ranges of 8-bit activations are taken from; 271 gave no smaller errors."""
 
 Follow = Callable[[Iterable[Any]], Iterable[Any]]
 

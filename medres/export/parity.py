@@ -14,7 +14,7 @@ from medres.metrics.ranking import auroc_tensor
 
 LIMITS: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.01, "int8": 0.02}
 """Largest difference of a probability: fp32 is rounding, bf16 and int8 what a decision near a
-threshold can bear; a ResNet-18 is within 1e-6, .003 and .02 (docs/export.md)."""
+threshold can bear. Measured: docs/export.md."""
 AUROC_LIMIT = 0.002
 """Largest change of a finding's AUROC, in any precision."""
 

@@ -90,6 +90,7 @@ class FineTuned:
             "weights": self.weights.source,
             "initial_weights": self.weights.description,
             "preset": self.resolved.preset,
+            "stages": dict(self.schedule.trained),
             "batch_norm": self.resolved.batch_norm,
             "batch_size": self.resolved.batch_size,
             "step_images": self.step_images,

@@ -135,6 +135,12 @@ class Schedule:
         return tuple(sorted({p.opens_at for p in self.stages if p.opens_at is not None}))
 
     @property
+    def trained(self) -> dict[Stage, Literal["none", "all", "batch_norm"]]:
+        """Of each stage the tensors that trained by the end: none of one that was always frozen."""
+        last = self.total_steps - 1
+        return {plan.stage: plan.tensors if plan.is_open(last) else "none" for plan in self.stages}
+
+    @property
     def epochs(self) -> int:
         """Epochs, a last partial one counted."""
         return math.ceil(self.total_steps / self.steps_per_epoch)
