@@ -100,14 +100,32 @@ def delong_area(y_true: Tensor, y_score: Tensor, *, with_variance: bool = True) 
         ]
         fields = ("area", "variance", "positives", "negatives")
         return AreaTensor(*(torch.stack([getattr(f, name) for f in findings]) for name in fields))
+    if not with_variance:
+        return _area(y_true, y_score)
     placed = place_rows(y_true, y_score)
     m, n = (c.sum().to(torch.float64) for c in (placed.positive, placed.negative))
     area = (placed.tp * placed.negative).sum() / (2 * m * n)
-    if not with_variance:
-        return AreaTensor(area, torch.full_like(area, torch.nan), m, n)
     of_positives = _squares(placed.fp, placed.positive, m) / (4 * n**2 * (m - 1) * m)
     of_negatives = _squares(placed.tp, placed.negative, n) / (4 * m**2 * (n - 1) * n)
     return AreaTensor(area, of_positives + of_negatives, m, n)
+
+
+def _area(y_true: Tensor, y_score: Tensor) -> AreaTensor:
+    """The AUROC alone, ½ (1 + (pairs in the right order − pairs in the wrong one) / m n)."""
+    keys, order = sort_descending(y_score)
+    differs = keys[1:] != keys[:-1]
+    positive, negative = ((y_true == label).gather(0, order) for label in (1, 0))
+
+    def above(of_class: Tensor) -> Tensor:
+        """(N - 1,) rows of a class with a higher score, from the second row on."""
+        total = of_class[:-1].cumsum(0, dtype=torch.int32)
+        return (total * differs).cummax(0).values
+
+    right = (above(positive) * negative[1:]).sum()
+    wrong = (above(negative) * positive[1:]).sum()
+    m, n = (of_class.sum().to(torch.float64) for of_class in (positive, negative))
+    area = (right - wrong + m * n) / (2 * m * n)
+    return AreaTensor(area, torch.full_like(area, torch.nan), m, n)
 
 
 def _squares(counts: Tensor, of_class: Tensor, total: Tensor) -> Tensor:
