@@ -12,8 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("n", [1, 2, 25, 26, 400, 4099])
 def test_each_resample_is_as_many_draws_as_there_are_patients(n: int):
-    (counts, *more) = draw_counts(n, 100, seed=1, device=CPU)
-    assert not more
+    counts = torch.cat([*draw_counts(n, 100, seed=1, device=CPU)])
     assert counts.shape == (100, n)
     assert (counts.sum(1) == n).all()
 
@@ -50,7 +49,7 @@ def test_draws_are_the_same_for_a_seed_whatever_the_blocks(monkeypatch):
 
 def test_blocks_are_sized_by_the_rows_that_a_statistic_holds():
     blocks = [*draw_counts(10, 100, 0, CPU, rows=2**17)]
-    assert [len(block) for block in blocks] == [4] * 25
+    assert [len(block) for block in blocks] == [2] * 50
 
 
 @pytest.mark.parametrize("n", [100, 10_000, 10**6])
@@ -76,6 +75,16 @@ def test_cells_are_multinomial_with_their_sizes_and_no_patient_is_lost():
         assert counts.mean(0)[:5].tolist() == pytest.approx(sizes.tolist(), abs=0.08)
         expected = [float(k * (1 - k / n)) for k in sizes]
         assert counts.var(0)[:5].tolist() == pytest.approx(expected, rel=0.06)
+
+
+def test_the_tables_change_a_covariance_by_less_than_1_in_4000_for_any_number_of_patients():
+    for n in sorted({round(17 * 1.08**k) for k in range(170)}):
+        for size in range(1, 9):
+            share = torch.bincount(poisson_table(poisson_mean(n) * size).int()).double() / 2**16
+            count = torch.arange(len(share), dtype=torch.float64)
+            mean = float(share @ count)
+            variance = float(share @ count**2) - mean**2
+            assert abs(variance - mean) < 2.5e-4 * size
 
 
 def test_the_largest_cells_table_is_poisson():
