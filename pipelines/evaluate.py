@@ -1,7 +1,8 @@
-"""Judge a model on labelled images, from its own test split or from elsewhere.
+r"""Judge a model on labelled images, from its own test split or from elsewhere.
 
     medres evaluate runs/demo/model runs/demo/manifest.csv --split test --out runs/demo/again
-    medres evaluate runs/mine/model other_hospital.csv --out runs/mine/other_hospital
+    medres evaluate runs/mine/model other_hospital.csv --out runs/mine/other_hospital \
+        --beside internal=runs/mine/report
 
 Nothing is re-fitted: preprocessing, weights and thresholds are the model's. Patients and pictures
 that the model was trained or validated on are refused, or left out with `--on-seen drop`. Leaves
@@ -45,6 +46,7 @@ class EvaluateConfig:
         intersect: columns to cross, as `sex,age`.
         prevalence: of the target population.
         intended_use: a sentence for the report; the model's own where none is given.
+        beside: other evaluations of the model, as `NAME=PATH`.
     """
 
     model: Path
@@ -59,6 +61,7 @@ class EvaluateConfig:
     intersect: tuple[str, ...] = ()
     prevalence: float | None = None
     intended_use: str = ""
+    beside: tuple[str, ...] = ()
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -67,6 +70,7 @@ def run(config: EvaluateConfig) -> Path:
     from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files, read_manifest
     from medres.metrics.finding_details import AskedDetails
+    from medres.reports.beside import read_beside
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from medres.scoring.predictor import Predictor
@@ -106,6 +110,7 @@ def run(config: EvaluateConfig) -> Path:
     evaluation = {
         **figures,
         "intended_use": config.intended_use or record.training.get("intended_use") or "",
+        "beside": read_beside(config.beside, record.findings),
         "flow": flow,
         "leakage": {
             "images of patients, or equal to images, that the model was fitted on": n_seen,
@@ -245,8 +250,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--prevalence", type=float, help="of the target population")
     parser.add_argument("--intended-use", default="", metavar="TEXT", help="instead of the model's")
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="[NAME=]REPORT",
+        help="to stand beside: internal=runs/mine/report",
+    )
     options = vars(parser.parse_args(argv))
-    lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect")}
+    lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect", "beside")}
     config = EvaluateConfig(**{**options, **lists})
     return exit_status(PROGRAM, lambda: run(config))
 

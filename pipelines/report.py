@@ -80,6 +80,7 @@ class ReportConfig:
     seed: int = 0
     device: str = "cpu"
     intended_use: str = ""
+    beside: tuple[str, ...] = ()
     model_card: Path | None = None
 
 
@@ -89,6 +90,7 @@ def run(config: ReportConfig) -> Path:
 
     from medres.data.score_table import read_scores
     from medres.metrics.evaluation import evaluate
+    from medres.reports.beside import read_beside
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
 
@@ -111,6 +113,7 @@ def run(config: ReportConfig) -> Path:
     evaluation = report.as_json(**_describe(config, table))
     evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
     evaluation["intended_use"] = config.intended_use
+    evaluation["beside"] = read_beside(config.beside, table.findings)
     evaluation["flow"] = {
         "start": f"rows of {config.scores.name}",
         "n": len(table.y_true) + table.n_unscored,
@@ -309,6 +312,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--model-card", type=Path, help="Markdown, to lie beside the page")
     parser.add_argument("--intended-use", default="", metavar="TEXT", help="for the report")
+    parser.add_argument(
+        "--beside", **several, metavar="[NAME=]REPORT", help="the same model's, on other data"
+    )
     options = vars(parser.parse_args(argv))
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     return exit_status(PROGRAM, lambda: run(ReportConfig(**lists)))

@@ -6,7 +6,6 @@ three positives says nothing about the group, and is quoted all the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from medres.errors import MetricInputError
 from medres.metrics.by_finding import each_finding
 from medres.metrics.comparison import holm
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
+from medres.metrics.independent_difference import independent_difference
 from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,
@@ -244,7 +244,10 @@ def _column(name: str, values: Names, rows: _Rows, options: _Options) -> Subgrou
     groups = []
     for value, inside in parts.items():
         others = _figures(rows.select(stated & ~inside), options)
-        gaps = {k: _gap(of_group[value][k], others[k], options) for k in COMPARED}
+        gaps = {
+            k: independent_difference(of_group[value][k], others[k], second_name="other groups")
+            for k in COMPARED
+        }
         label = rows.label[inside]
         n, n_positive = label.numel(), int(label.sum())
         groups.append(Subgroup(value, n, n_positive, of_group[value], gaps))
@@ -309,23 +312,6 @@ def _rate(right: Tensor, of: Tensor, patients: PatientGroups, options: _Options)
         seed=options.seed,
     )
     return figure
-
-
-def _gap(group: Figure, others: Figure, options: _Options) -> Figure:
-    if isinstance(group, UndefinedEstimate):
-        return UndefinedEstimate(group.reason, options.level)
-    if isinstance(others, UndefinedEstimate):
-        return UndefinedEstimate(f"other groups: {others.reason}", options.level)
-    value = group.value - others.value
-    below = math.hypot(group.value - group.low, others.high - others.value)
-    above = math.hypot(group.high - group.value, others.value - others.low)
-    return Estimate(
-        value,
-        max(value - below, -1.0),
-        min(value + above, 1.0),
-        options.level,
-        "Newcombe, square-and-add of both intervals",
-    )
 
 
 def _interaction(

@@ -131,7 +131,7 @@ def _left_end(rows: Sequence[ForestRow], key: str) -> float:
 
 def _name_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
     names = [
-        f"{_legible(row.name, f'row {place}')}{f'  ({row.size})' if row.size else ''}"
+        f"{legible(row.name, f'row {place}')}{f'  ({row.size})' if row.size else ''}"
         for place, row in enumerate(rows, start=1)
     ]
     axes.set_yticks(range(len(rows)), names)
@@ -141,7 +141,7 @@ def _name_rows(axes: Axes, rows: Sequence[ForestRow]) -> None:
         text.set_color(INK)
 
 
-def _legible(name: str, otherwise: str) -> str:
+def legible(name: str, otherwise: str) -> str:
     """A name as the font can write it, cut where it is long; a number for other scripts."""
     short = name if len(name) <= LABEL_LENGTH else f"{name[: LABEL_LENGTH - 1]}…"
     known = _characters()

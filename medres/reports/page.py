@@ -18,7 +18,9 @@ from typing import Any
 from markupsafe import Markup
 
 from medres.reports import summary
+from medres.reports.beside import beside_rows, beside_tables
 from medres.reports.claim import claim_parts
+from medres.reports.differences import plot_differences
 from medres.reports.drawing import Drawing, as_svg
 from medres.reports.explorer import view_explorer
 from medres.reports.extra_tables import comparison_table
@@ -33,7 +35,7 @@ from medres.reports.template_environment import template_environment
 # Sections of the evaluation that have a place of their own on the page.
 PLACED = {
     *("schema", "unit", "n", "findings", "macro", "micro", "multiclass", "notes"),
-    *("flow", "splits", "leakage", "training", "comparison"),
+    *("flow", "splits", "leakage", "training", "comparison", "beside"),
 }
 SECTION_TITLES = {
     "dataset": "Data set",
@@ -97,6 +99,7 @@ def list_anchors(
         "finding-1-subgroups": view["findings"][0].subgroups,
         "multiclass": view["multiclass"],
         "comparison": view["comparison"],
+        "beside": view["beside"],
         "training": view["training"] or view["training_plot"],
     }
     return {
@@ -157,6 +160,11 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "micro": _micro(evaluation),
         "forest": Markup(as_svg(_findings_forest(evaluation), "findings-plot")),
         "comparison": comparison_table(evaluation),
+        "differences": Markup(as_svg(plot_differences(evaluation), "differences")),
+        "beside": beside_tables(evaluation),
+        "beside_plot": Markup(
+            as_svg(plot_forest(beside_rows(evaluation), title="Beside other data"), "beside-plot")
+        ),
         "flow": draw_flow(evaluation, anchor="flow"),
         "splits": _splits(evaluation),
         "leakage": _without_notes(evaluation.get("leakage")),
