@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,7 @@ from pipelines.shell import exit_status
 if TYPE_CHECKING:
     from medres.bundle.directory import Model
     from medres.data.image_rule import ImageRule
+    from medres.scoring.plan import Plan
     from medres.scoring.run import ScoringRun, Settings
 
 PROGRAM = "medres score"
@@ -75,28 +76,54 @@ def run(config: ScoreConfig) -> int:
     with open_run(
         config.out, config.sources, model, settings, keys, retry_rejected=config.retry_rejected
     ) as run:
-        summary = _score(config, run)
-    return REJECTED if summary["rejected"] else 0
+        rejected = _watch(config, run) if config.watch else _score(config, run)
+    return REJECTED if rejected else 0
 
 
-def _score(config: ScoreConfig, run: ScoringRun) -> dict[str, Any]:
-    """Look, say the plan, score and write."""
-    from pipelines.progress import follow, follow_outcomes
+def _score(config: ScoreConfig, run: ScoringRun) -> int:
+    """Look, say the plan, score and write; returns how many inputs are rejected."""
+    from pipelines.progress import follow
 
     run.look(follow=lambda files: follow(files, "looking"))
-    plan = run.plan()
+    counts = _say(run.plan())
+    if config.plan_only:
+        return counts["rejected"]
+    summary = _score_planned(config, run, counts["planned"])
+    print(
+        f"{summary['images_scored']} images of {summary['studies_scored']} studies scored, "
+        f"{summary['rejected']} rejected, {summary['not_chosen']} not chosen\n"
+        f"results  {config.out}"
+    )
+    return int(summary["rejected"])
+
+
+def _watch(config: ScoreConfig, run: ScoringRun) -> int:
+    """The same again and again, as files come; the tables are up to date after each time."""
+    from medres.scoring.watch import Settled, rounds
+
+    settled, rejected = Settled(), -1
+    for came in rounds(config.until_idle):
+        run.look(keep=settled)
+        settled.next_listing()
+        now = run.index.counts()
+        if now["planned"] or now["rejected"] != rejected:
+            _say(run.plan())
+            rejected = _score_planned(config, run, now["planned"])["rejected"]
+            came()
+    return rejected
+
+
+def _say(plan: Plan) -> Mapping[str, int]:
     print("\n".join(f"{PROGRAM}: {line}" for line in plan.lines()), file=sys.stderr, flush=True)
-    if not config.plan_only:
-        for _ in follow_outcomes(run.score(), plan.counts["planned"]):
-            pass
-        summary = run.write(config.out, with_uids=config.with_uids)
-        print(
-            f"{summary['images_scored']} images of {summary['studies_scored']} studies scored, "
-            f"{summary['rejected']} rejected, {summary['not_chosen']} not chosen\n"
-            f"results  {config.out}"
-        )
-        return summary
-    return {"rejected": plan.counts["rejected"]}
+    return plan.counts
+
+
+def _score_planned(config: ScoreConfig, run: ScoringRun, images: int) -> dict[str, Any]:
+    from pipelines.progress import follow_outcomes
+
+    for _ in follow_outcomes(run.score(), images):
+        pass
+    return run.write(config.out, with_uids=config.with_uids)
 
 
 def _settings(config: ScoreConfig, model: Model) -> Settings:
@@ -165,6 +192,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--shard", type=int, default=0, help="which of them this one is, from 0")
     add("--retry-rejected", action="store_true", help="try again what was rejected before")
     add("--with-uids", action="store_true", help="raw UIDs in the tables too")
+    add("--watch", action="store_true", help="go on as files come; Ctrl-C ends it")
+    add(
+        "--until-idle", type=float, metavar="S", help="with --watch: end when none came for so long"
+    )
     add("--plan-only", action="store_true", help="say what would be done")
     return parser
 

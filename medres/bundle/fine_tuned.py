@@ -11,7 +11,7 @@ from medres.bundle.directory import Model, build_network, load_model, write_bund
 from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
 from medres.errors import BundleError, UnreadableImageError, WeightsError
-from medres.imaging.isolated import inspect_ahead
+from medres.imaging.reader_pool import inspect_ahead
 from medres.imaging.reader_protocol import ReadRequest
 from medres.models.state_file import read_state_file
 from medres.provenance import collect_provenance

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -223,7 +222,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
 
 
 def _copy_zip(path: Path, at: int, target: int) -> int:
-    archive = _open_zip(path, path.stat().st_mtime_ns)
+    archive = _kept.open(path, zipfile.ZipFile)
     info = archive.infolist()[at]
     if info.flag_bits & ENCRYPTED_FLAG:
         raise UnreadableImageError(RejectReason.ENCRYPTED, path, ENCRYPTED)
@@ -232,7 +231,7 @@ def _copy_zip(path: Path, at: int, target: int) -> int:
 
 
 def _copy_tar(path: Path, at: int, size: int, target: int) -> int:
-    stream = _open_tar(path, path.stat().st_mtime_ns)
+    stream = _kept.open(path, _tar_stream)
     stream.seek(at)  # within a compressed one forwards, where members are asked for in order
     return _pump(path, stream, size, target)
 
@@ -250,15 +249,29 @@ def _pump(path: Path, source: IO[bytes], size: int, target: int) -> int:
     return copied
 
 
-@lru_cache(maxsize=1)
-def _open_zip(path: Path, _changed: int) -> zipfile.ZipFile:
-    """Kept open, since reading the directory of a large archive takes longer than one member."""
-    return zipfile.ZipFile(path)
+@dataclass
+class _Kept:
+    """The archive that was read last stays open: reading a directory takes longer than a member."""
+
+    key: tuple[Path, int] | None = None
+    handle: Any = None
+
+    def open(self, path: Path, opener: Callable[[Path], Any]) -> Any:
+        key = (path, path.stat().st_mtime_ns)
+        if key != self.key:
+            self.close()
+            self.handle = opener(path)
+            self.key = key
+        return self.handle
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.handle is not None:
+            self.handle.close()
+        self.key = self.handle = None
 
 
-@lru_cache(maxsize=1)
-def _open_tar(path: Path, _changed: int) -> IO[bytes]:
-    return _tar_stream(path)
+_kept = _Kept()
 
 
 def _tar_stream(path: Path) -> IO[bytes]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from medres.errors import ConfigError, UnreadableImageError
-from medres.imaging.isolated import ImageFacts, inspect_ahead
+from medres.imaging.isolated import ImageFacts
 from medres.imaging.read import count_frames, sniff_format, split_address
+from medres.imaging.reader_pool import inspect_ahead
 from medres.imaging.reader_protocol import ReadRequest
 
 EmptySlices = Literal["keep", "drop"]

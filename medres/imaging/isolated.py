@@ -15,14 +15,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +29,6 @@ from medres.imaging.grayscale import GrayscaleImage, ImageRecord
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_process import serve
 from medres.imaging.reader_protocol import ReadRequest, Wanted, receive, send
-
-Result = TypeVar("Result")
-Key = TypeVar("Key")
-MOST_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -178,6 +170,10 @@ class IsolatedReader:
             )
         return header, answer[1], answer[2]
 
+    def start(self) -> None:
+        """Start the reading process now, so that the first image need not wait for it."""
+        self._start()
+
     def _start(self) -> subprocess.Popen[bytes]:
         if self._owner != os.getpid():  # forked: the process over there answers to the other
             self._process, self._owner = None, os.getpid()
@@ -223,125 +219,6 @@ def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
             if stream is not None:
                 stream.close()
     process.wait()
-
-
-def read_ahead(
-    requests: Iterable[ReadRequest], workers: int | None = None
-) -> Generator[GrayscaleImage | UnreadableImageError, None, None]:
-    """Read many images in several processes, in order, a few ahead of the one asked for.
-
-    Args:
-        requests: taken as they are needed.
-        workers: reading processes; None for one a processor, at most 8.
-
-    Yields:
-        An image a request, or the error that it was refused with.
-    """
-    return _ahead(IsolatedReader.read, requests, workers)
-
-
-def inspect_ahead(
-    requests: Iterable[ReadRequest], workers: int | None = None
-) -> Generator[ImageFacts | UnreadableImageError, None, None]:
-    """The same for what images are like; see `read_ahead`."""
-    return _ahead(IsolatedReader.inspect, requests, workers)
-
-
-def read_as_done(
-    call: Callable[[IsolatedReader, ReadRequest], Result],
-    requests: Iterable[tuple[Key, ReadRequest]],
-    *,
-    workers: int | None = None,
-    ahead: int = 0,
-    limits: Limits = LIMITS,
-) -> Generator[tuple[Key, Result | UnreadableImageError], None, None]:
-    """Read many images in several processes, each as soon as it is read: none waits for a slow one.
-
-    Where a reading process dies or hangs, its image is read once more in another: whoever kills
-    processes (an administrator, a system short of memory) spoils no file, and a file that kills
-    its reader does so again.
-
-    Args:
-        call: what to ask of a reader.
-        requests: each with a key of the caller's, taken as they are needed.
-        workers: reading processes; None for one a processor, at most 8.
-        ahead: images that are read or waiting to be taken; at least two a worker.
-        limits: of memory and time.
-
-    Yields:
-        A request's key with what came of it, in the order of completion.
-    """
-    waiting: dict[Future[Result | UnreadableImageError], Key] = {}
-    with _readers(workers, limits) as (count, ask):
-
-        def some() -> Generator[tuple[Key, Result | UnreadableImageError], None, None]:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield waiting.pop(future), future.result()
-
-        for key, request in requests:
-            waiting[ask(_twice(call), request)] = key
-            if len(waiting) > max(2 * count, ahead):
-                yield from some()
-        while waiting:
-            yield from some()
-
-
-def _twice(
-    call: Callable[[IsolatedReader, ReadRequest], Result],
-) -> Callable[[IsolatedReader, ReadRequest], Result]:
-    def read(reader: IsolatedReader, request: ReadRequest) -> Result:
-        try:
-            return call(reader, request)
-        except UnreadableImageError as error:
-            if error.reason not in (RejectReason.DECODER_CRASHED, RejectReason.TIMED_OUT):
-                raise
-        return call(reader, request)
-
-    return read
-
-
-def _ahead(
-    call: Callable[[IsolatedReader, ReadRequest], Result],
-    requests: Iterable[ReadRequest],
-    workers: int | None,
-) -> Generator[Result | UnreadableImageError, None, None]:
-    waiting: deque[Future[Result | UnreadableImageError]] = deque()
-    with _readers(workers, LIMITS) as (count, ask):
-        for request in requests:
-            waiting.append(ask(call, request))
-            if len(waiting) > 2 * count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-@contextlib.contextmanager
-def _readers(workers: int | None, limits: Limits) -> Generator[tuple[int, Any], None, None]:
-    """How many reading processes there are, and a function that asks the next free one."""
-    count = workers or min(os.cpu_count() or 1, MOST_READERS)
-    own = threading.local()
-    readers: list[IsolatedReader] = []
-
-    def start() -> None:
-        own.reader = IsolatedReader(limits)
-        readers.append(own.reader)
-
-    def read(
-        call: Callable[[IsolatedReader, ReadRequest], Result], request: ReadRequest
-    ) -> Result | UnreadableImageError:
-        try:
-            return call(own.reader, request)
-        except UnreadableImageError as error:
-            return error
-
-    pool = ThreadPoolExecutor(count, initializer=start)
-    try:
-        yield count, lambda call, request: pool.submit(read, call, request)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for reader in readers:
-            reader.close()
 
 
 def _record(header: dict[str, Any]) -> ImageRecord:

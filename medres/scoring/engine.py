@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.grayscale import Intensity
-from medres.imaging.isolated import IsolatedReader, NetworkInput, read_as_done
-from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.isolated import IsolatedReader, NetworkInput
+from medres.imaging.reader_pool import ReaderPool
 from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit
 from medres.scoring.index import Planned
@@ -70,17 +70,15 @@ class Engine:
     Args:
         predictor: of the model.
         model: its digest, for the journal.
+        readers: of images.
         batch_size: images a forward pass.
-        workers: reading processes; None for one a processor, at most 8.
-        limits: of memory and time for reading.
         guard: None where there is none.
     """
 
     predictor: Predictor
     model: str
+    readers: ReaderPool
     batch_size: int = 16
-    workers: int | None = None
-    limits: Limits = field(default=LIMITS)
     guard: Guard | None = None
 
     def score(self, images: Iterable[Planned]) -> Iterator[list[dict[str, Any]]]:
@@ -126,12 +124,8 @@ class Engine:
                 else:
                     yield planned, _request(planned, planned.path, preprocessing.intensity, fit)
 
-        yield from read_as_done(
-            IsolatedReader.read_input,
-            requests(),
-            workers=self.workers,
-            ahead=2 * self.batch_size,
-            limits=self.limits,
+        yield from self.readers.read_as_done(
+            IsolatedReader.read_input, requests(), ahead=2 * self.batch_size
         )
         for planned in gone:
             yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)

@@ -176,6 +176,19 @@ class Index:
         self._place(found)
         return True
 
+    def says_apart(self, found: Found) -> bool:
+        """Whether it is known already that the file is passed by or refused, and why."""
+        row = self.database.execute(
+            "SELECT stamp, coalesce(reason, ''), aside FROM files WHERE name = ?", (found.name,)
+        ).fetchone()
+        asides = (found.aside, ELSEWHERE)
+        return (
+            row is not None
+            and row[0] == found.stamp
+            and row[1] == (found.reason or "")
+            and row[2] in asides
+        )
+
     def _place(self, found: Found) -> None:
         self.database.execute(
             "UPDATE files SET seen = 1, path = ?, in_archive = ?, place = ?, size = ? "
@@ -301,6 +314,15 @@ class Index:
                 (study,),
             )
         ]
+
+    def studies_of(self, name: str, part: str, frame: int) -> list[str]:
+        """The study of an image."""
+        rows = self.database.execute(
+            "SELECT p.study FROM pictures p JOIN images i ON i.picture = p.id "
+            "WHERE p.name = ? AND p.part = ? AND i.frame = ?",
+            (name, part, frame),
+        )
+        return [study for (study,) in rows]
 
     def unscored(self, study: str) -> int:
         """How many images of a study are yet to be scored."""

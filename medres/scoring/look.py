@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from medres.data.decoders import describe_lack
@@ -12,8 +12,8 @@ from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason, UnreadableImageError
 from medres.imaging.defined_terms import is_uid
 from medres.imaging.grayscale import ImageRecord
-from medres.imaging.isolated import IsolatedReader, read_as_done
-from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.isolated import IsolatedReader
+from medres.imaging.reader_pool import ReaderPool
 from medres.imaging.reader_protocol import ReadRequest
 from medres.scoring.index import ELSEWHERE, Facts, Index, Picture
 from medres.scoring.sources import Found, members_of
@@ -51,19 +51,19 @@ class Look:
         index: that takes what is found.
         commit: to the journal, before the index has it.
         keys: stand-ins for what a header has in place of a UID.
+        readers: that open the files.
         shard: whose studies are of interest.
-        workers: reading processes; None for one a processor, at most 8.
-        limits: of memory and time.
         follow: wraps the files, for a progress bar.
+        opened: archives that this run has looked into already.
     """
 
     index: Index
     commit: Commit
     keys: Keys
+    readers: ReaderPool
     shard: Shard = ALONE
-    workers: int | None = None
-    limits: Limits = LIMITS
     follow: Callable[[Iterable[Found]], Iterable[Found]] = lambda files: files
+    opened: set[tuple[str, str]] = field(default_factory=set)
 
     def into(self, files: Iterable[Found]) -> None:
         """Look into files, then into those that are archives."""
@@ -71,17 +71,13 @@ class Look:
         self._read(self.follow(files), archives)
         for archive in archives:
             self._read(self.follow(self._members(archive)), None)
+            self.opened.add((archive.name, archive.stamp))
 
     def _read(self, files: Iterable[Found], archives: list[Found] | None) -> None:
         """Headers, or why there are none; archives are kept for later, or refused within one."""
         entries: list[tuple[dict[str, Any], Found]] = []
         requests = ((found, _request(found)) for found in self._unknown(files, entries))
-        answers = read_as_done(
-            IsolatedReader.read_records,
-            requests,
-            workers=self.workers,
-            limits=self.limits,
-        )
+        answers = self.readers.read_as_done(IsolatedReader.read_records, requests)
         for found, answer in answers:
             if archives is not None and _is_archive(answer):
                 archives.append(found)
@@ -97,8 +93,9 @@ class Look:
         """Files that are to be opened; what is known of the others goes to the entries."""
         for found in files:
             if found.aside or found.reason is not None:
-                entries.append((self._apart(found), found))
-            elif not self.index.knows(found):
+                if not self.index.says_apart(found):
+                    entries.append((self._apart(found), found))
+            elif not self.index.knows(found) and (found.name, found.stamp) not in self.opened:
                 yield found
 
     def _apart(self, found: Found) -> dict[str, Any]:
@@ -151,8 +148,7 @@ class Look:
 
     def _members(self, archive: Found) -> Iterator[Found]:
         try:
-            with IsolatedReader(self.limits) as reader:
-                members = reader.list_members(archive.path)
+            members = self.readers.now(IsolatedReader.list_members, archive.path)
         except UnreadableImageError as error:
             members = []
             reason, message = error.reason, error.message

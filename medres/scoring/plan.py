@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medres.data.image_rule import ImageRule
-from medres.imaging.isolated import MOST_READERS
+from medres.imaging.reader_pool import count_readers
 from medres.scoring.index import Index
 
 # Milliseconds a megapixel from file to network input (docs/results.md), by transfer syntax.
@@ -83,7 +82,7 @@ def make_plan(
     """
     counts = index.counts()
     studies, chosen = index.count_studies()
-    readers = workers or min(os.cpu_count() or 1, MOST_READERS)
+    readers = count_readers(workers)
     reading, network = _reading_seconds(index) / readers, counts["planned"] * image_seconds
     return Plan(
         counts=counts,

@@ -31,6 +31,8 @@ from medres.errors import ConfigError, PreprocessingMismatchError, ResultsError
 from medres.files import write_json
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.reader_pool import ReaderPool
+from medres.models.folded_norm import fold_batch_norm
 from medres.scoring.combine import Rule, check_rule
 from medres.scoring.engine import Engine, Guard
 from medres.scoring.index import Index, Planned
@@ -106,23 +108,31 @@ class ScoringRun:
         record = model.record
         check_rule(settings.combine, record.kind)
         predictor = replace(
-            Predictor.of_model(model, settings.device), precision=settings.precision
+            Predictor.of_model(model, settings.device),
+            network=fold_batch_norm(model.network),
+            precision=settings.precision,
         )
         if predictor.preprocessing.digest() != record.preprocessing.digest():
             raise PreprocessingMismatchError("the images are not prepared as the model expects")
         self.sources, self.record, self.settings, self.keys = sources, record, settings, keys
         self.journal, self.leave_out = journal, leave_out
         self.rule = record.image_rule if settings.rule is None else settings.rule
-        self.index = Index(keys)
+        self.index, self.readers = Index(keys), ReaderPool(settings.workers, settings.limits)
+        self.readers.start()
         self.engine = Engine(
             predictor,
             model_digest(record),
+            self.readers,
             batch_size=settings.batch_size,
-            workers=settings.workers,
-            limits=settings.limits,
             guard=settings.guard,
         )
         self._looking_seconds, self._seconds, self._images = 0.0, 0.0, 0
+        self._opened: set[tuple[str, str]] = set()
+
+    def close(self) -> None:
+        """End the reading processes and drop the index."""
+        self.readers.close()
+        self.index.close()
 
     def recall(self, *, retry_rejected: bool = False) -> None:
         """Take in what the journal knows.
@@ -160,10 +170,10 @@ class ScoringRun:
             self.index,
             self._commit,
             self.keys,
+            self.readers,
             self.settings.shard,
-            self.settings.workers,
-            self.settings.limits,
             follow,
+            self._opened,
         )
         look.into(file for file in self._files() if keep(file))
         self.index.choose(self.rule)
@@ -171,8 +181,7 @@ class ScoringRun:
 
     def _files(self) -> Iterator[Found]:
         def references(path: str) -> list[tuple[str, ...]]:
-            with IsolatedReader(self.settings.limits) as reader:
-                return reader.read_references(path)
+            return self.readers.now(IsolatedReader.read_references, path)
 
         return find_files(self.sources, references, leave_out=self.leave_out)
 
@@ -296,7 +305,7 @@ def open_run(
             run.recall(retry_rejected=retry_rejected)
             yield run
         finally:
-            run.index.close()
+            run.close()
 
 
 def check_settings(settings: Settings) -> None:

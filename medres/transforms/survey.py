@@ -14,8 +14,8 @@ from medres.data.manifest import Manifest, ManifestRow
 from medres.data.normalization import IntensityHistogram
 from medres.errors import ConfigError, ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.grayscale import ImageRecord, Intensity
-from medres.imaging.isolated import inspect_ahead
 from medres.imaging.read import read_grayscale
+from medres.imaging.reader_pool import inspect_ahead
 from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit, Geometry
 from medres.transforms.geometry import resize

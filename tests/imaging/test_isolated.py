@@ -14,13 +14,10 @@ from radiographs import write_radiograph
 
 from medres.errors import UnreadableImageError
 from medres.imaging import isolated
-from medres.imaging.isolated import (
-    IsolatedReader,
-    inspect_ahead,
-    read_ahead,
-)
+from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.read import pixel_digest, read_grayscale
+from medres.imaging.reader_pool import inspect_ahead, read_ahead
 from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit
 

@@ -15,6 +15,7 @@ from model_records import record_of
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from scored_tables import score
 
 from medres.bundle.directory import Model, build_network, load_model, write_bundle, write_weights
 from medres.bundle.seen import SeenCases
@@ -125,6 +126,14 @@ def archive_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def archive(archive_template: Path, tmp_path: Path) -> Path:
     """A copy of one's own."""
     return Path(shutil.copytree(archive_template, tmp_path / "archive"))
+
+
+@pytest.fixture(scope="session")
+def whole(archive_template: Path, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    score(archive_template, out, model)
+    return out
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""Studies scored from Python, one after the other, without a folder of results."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from medres.bundle.directory import Model, load_model
+from medres.data.pseudonyms import Keys
+from medres.errors import RejectReason
+from medres.scoring.combine import Probabilities
+from medres.scoring.index import Row
+from medres.scoring.run import ScoringRun, Settings, check_settings
+from medres.scoring.tables import combine_rows
+
+Source = str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class StudyScore:
+    """One study of which every chosen image was tried.
+
+    Args:
+        study: its UID; where the files name none, the address of the file.
+        probabilities: of each finding, in [0, 1].
+        images: how many were scored.
+        sides: probabilities of the images of each side, R and L, where both were taken.
+    """
+
+    study: str = field(repr=False)
+    probabilities: Mapping[str, float]
+    images: int
+    sides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One image, or a file that is none, that cannot be scored.
+
+    Args:
+        image: its address relative to the source.
+        frame: of a file with several; None for the whole file.
+        reason: one code.
+        message: the same in words.
+    """
+
+    image: str
+    frame: int | None
+    reason: RejectReason
+    message: str
+
+
+def score_studies(
+    model: Model | Source, sources: Source | Sequence[Source], settings: Settings | None = None
+) -> Iterator[StudyScore | Rejected]:
+    """Score studies, each given as soon as its last image is done.
+
+    Args:
+        model: loaded, or its folder.
+        sources: folders, files, archives, DICOMDIR, tables; see `medres.scoring.sources`.
+        settings: how; the defaults of `Settings` otherwise.
+
+    Yields:
+        Every study with at least one scored image, and every image or file that is rejected.
+
+    Raises:
+        ManifestError: a source that is not there.
+        BundleError: a model directory that is none.
+        ConfigError: a setting that is not accepted.
+    """
+    settings = settings or Settings()
+    check_settings(settings)
+    loaded = model if isinstance(model, Model) else load_model(Path(model))
+    given = [sources] if isinstance(sources, (str, PathLike)) else sources
+    run = ScoringRun([Path(s) for s in given], loaded, settings, Keys(secrets.token_bytes(32)))
+    try:
+        run.look()
+        yield from (
+            Rejected(address, frame, RejectReason(reason), message)
+            for address, frame, reason, message in run.index.rejected()
+        )
+        yield from _by_study(run)
+    finally:
+        run.close()
+
+
+def _by_study(run: ScoringRun) -> Iterator[StudyScore | Rejected]:
+    for outcomes in run.score():
+        studies: dict[str, None] = {}
+        for outcome in outcomes:
+            for study in run.index.studies_of(outcome["image"], outcome["part"], outcome["frame"]):
+                studies[study] = None
+            if outcome["status"] == "rejected":
+                part = outcome["part"]
+                address = f"{outcome['image']}::{part}" if part else outcome["image"]
+                reason = RejectReason(outcome["reason"])
+                yield Rejected(address, outcome["frame"], reason, outcome["message"])
+        for study in studies:
+            rows = [] if run.index.unscored(study) else run.index.study(study)
+            if rows:
+                yield _study_score(study, rows, run)
+
+
+def _study_score(study: str, rows: Sequence[Row], run: ScoringRun) -> StudyScore:
+    findings = run.record.findings
+    different = {(row.sop_uid or row.address, row.frame, row.result["sha256"]): row for row in rows}
+    combined = combine_rows([*different.values()], run.settings.combine, run.record.kind)
+
+    def named(values: Probabilities) -> dict[str, float]:
+        return dict(zip(findings, values, strict=True))
+
+    sides = {side: named(values) for side, values in combined.sides.items()}
+    return StudyScore(study, named(combined.probabilities), len(different), sides)
