@@ -7,9 +7,9 @@
 
 Says what it is about to do, then does it. Leaves `images.parquet` and `studies.parquet` (and CSV)
 with a probability a finding; `rejected.jsonl` with what could not be scored and why;
-`not_chosen.jsonl`; `summary.json`; `keys.parquet`, readable by its owner alone, from the tables'
-keys back to files and UIDs; and `journal.jsonl`, by which a run that was killed goes on. Columns,
-options and promises: docs/scoring.md. Exit status 3 where anything was rejected.
+`not_chosen.jsonl`; `summary.html` and `.json`; `keys.parquet`, readable by its owner alone, from
+the tables' keys back to files and UIDs; and `journal.jsonl`, by which a run that was killed goes
+on. Columns, options and promises: docs/scoring.md. Exit status 3 where anything was rejected.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class ScoreConfig:
     workers: int | None = None
     read_seconds: int | None = None
     combine: Literal["mean", "max", "noisy-or"] = "mean"
+    guard: Literal["mark", "withhold", "off"] = "mark"
     modality: tuple[str, ...] = ()
     body_part: tuple[str, ...] = ()
     view: tuple[str, ...] = ()
@@ -119,11 +120,14 @@ def _say(plan: Plan) -> Mapping[str, int]:
 
 
 def _score_planned(config: ScoreConfig, run: ScoringRun, images: int) -> dict[str, Any]:
+    from medres.reports.score_page import write_score_page
     from pipelines.progress import follow_outcomes
 
     for _ in follow_outcomes(run.score(), images):
         pass
-    return run.write(config.out, with_uids=config.with_uids)
+    summary = run.write(config.out, with_uids=config.with_uids)
+    write_score_page(config.out)
+    return summary
 
 
 def _settings(config: ScoreConfig, model: Model) -> Settings:
@@ -140,6 +144,7 @@ def _settings(config: ScoreConfig, model: Model) -> Settings:
         workers=config.workers,
         rule=_rule(config, model.record.image_rule),
         combine=config.combine,
+        guard=config.guard,
         shard=Shard(config.shard, config.num_shards),
         limits=dataclasses.replace(LIMITS, read_seconds=seconds),
     )
@@ -183,6 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--workers", type=int, help="processes that read images; one a processor, at most 8")
     add("--read-seconds", type=int, help="after which reading one image counts as hung (120)")
     add("--combine", choices=("mean", "max", "noisy-or"), default="mean", help="images to studies")
+    add(
+        "--guard",
+        choices=("mark", "withhold", "off"),
+        default="mark",
+        help="images of another kind, by the model's guard: say so, or give them no score",
+    )
     rule = parser.add_argument_group("which images, in place of the model's own rule (`any`: all)")
     for name, example in (("modality", "CR DX"), ("body-part", "CHEST"), ("view", "PA AP")):
         rule.add_argument(f"--{name}", nargs="+", default=(), help=f"such as {example}")

@@ -1,5 +1,7 @@
 """Synthetic "anatomy" and a guard on it, without training: for tests of the guard and its users."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +63,18 @@ def record(**values: object) -> ImageRecord:
     return ImageRecord(**{**given, **values})
 
 
-def fit_guard(network: nn.Module, *, train: int = 120, validation: int = 99) -> Guard:
+def larger(images: Tensor) -> Tensor:
+    """(N, 1, 64, 64): each pixel twice both ways, the size of `model_records`' models."""
+    return images.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def fit_guard(
+    network: nn.Module,
+    *,
+    train: int = 120,
+    validation: int = 99,
+    shown: Callable[[Tensor], Tensor] = lambda images: images,
+) -> Guard:
     """Calibrated at 2 %; CR chests in PA or AP view are known."""
     records = [
         record(modality="CR", body_part="CHEST", view_position=("PA", "AP")[k % 2])
@@ -69,5 +82,7 @@ def fit_guard(network: nn.Module, *, train: int = 120, validation: int = 99) -> 
     ]
     names = [str(k) for k in range(train)]
     headers = KnownHeaders.of(records, names, most=0.01)
-    guard = Guard.fit(measure(network, anatomy(train, 1)), patients(train), headers, LIMITS)
-    return guard.calibrate(measure(network, anatomy(validation, 2)), patients(validation), 0.02)
+    guard = Guard.fit(measure(network, shown(anatomy(train, 1))), patients(train), headers, LIMITS)
+    return guard.calibrate(
+        measure(network, shown(anatomy(validation, 2))), patients(validation), 0.02
+    )

@@ -20,6 +20,9 @@ def _modality(record: ImageRecord) -> str:
 
 def _photometric(record: ImageRecord) -> str:
     # Polarity is brought to one sense when the pixels are read; colour in place of gray is not.
+    # Of pictures it says nothing: gray ones are often stored in three equal channels.
+    if record.format != "dicom":
+        return ""
     return "grayscale" if record.photometric_interpretation in GRAYSCALE else "colour"
 
 

@@ -85,6 +85,12 @@ def read_guard(folder: Path, weights_sha256: str) -> Guard | None:
         raise BundleError(f"{path}: the guard is damaged; {RESTORE}") from error
 
 
+def guard_digest(folder: Path) -> str:
+    """SHA-256 of a model's guard; "" where it has none."""
+    path = folder / RECORD
+    return file_digest(path) if path.exists() else ""
+
+
 def _check_digests(folder: Path, values: Mapping[str, Any], weights_sha256: str) -> None:
     if values["weights_sha256"] != weights_sha256:
         raise BundleError(

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medres.errors import RejectReason, UnreadableImageError
+from medres.guard.guard import Guard, Verdict
+from medres.guard.measurements import measuring
 from medres.imaging.grayscale import Intensity
 from medres.imaging.isolated import IsolatedReader, NetworkInput
 from medres.imaging.reader_pool import ReaderPool
@@ -29,38 +30,6 @@ from medres.scoring.predictor import Predictor
 CONSTANT = "all pixels are equal, so there is nothing to classify"
 GONE = "was there when the folder was listed, and is no longer; put it back, or leave it out"
 PATIENCE_SECONDS = 2.0  # after which a batch is scored though it is not full
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a guard says of one image.
-
-    Args:
-        distance: from what the model was trained on; nan where only the header or pixels spoke.
-        flag: whether it is no such input.
-        reason: in a word or two; "" where it is not flagged.
-    """
-
-    distance: float
-    flag: bool
-    reason: str = ""
-
-
-class Guard(Protocol):
-    """Tells inputs that a model is not meant for; it listens to the one pass that scores them."""
-
-    def listening(self, network: nn.Module) -> AbstractContextManager[None]:
-        """Hear what the network computes within the block."""
-        ...
-
-    def judge(self, images: Sequence[NetworkInput], inputs: Tensor) -> Sequence[Verdict]:
-        """One verdict an image.
-
-        Args:
-            images: B of them, as they were read: pixels before normalisation, and header.
-            inputs: what the network was last given, (rows, 1, S, S); the first B rows are they.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -153,9 +122,11 @@ class Engine:
     ) -> tuple[Tensor, Sequence[Verdict | None]]:
         if self.guard is None:
             return self.predictor.score_batch(inputs), [None] * len(images)
-        with self.guard.listening(self.predictor.network), torch.inference_mode():
+        with measuring(self.predictor.network, self.guard.limits) as measure:
             scores = self.predictor.score_batch(inputs)
-            return scores, self.guard.judge(images, inputs)
+            measured = measure(inputs.to(self.predictor.device))
+        records = [image.record for image in images]
+        return scores, self.guard.check(records, measured[: len(images)])
 
 
 def _head(planned: Planned) -> dict[str, Any]:
@@ -197,5 +168,4 @@ def _request(
 
 
 def _as_list(verdict: Verdict) -> list[Any]:
-    distance = None if verdict.distance != verdict.distance else verdict.distance
-    return [distance, verdict.flag, verdict.reason]
+    return [verdict.distance, verdict.flagged, verdict.reason]

@@ -29,12 +29,14 @@ from medres.data.image_rule import ImageRule
 from medres.data.pseudonyms import Keys
 from medres.errors import ConfigError, PreprocessingMismatchError, ResultsError
 from medres.files import write_json
+from medres.guard.storage import guard_digest
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_pool import ReaderPool
 from medres.models.folded_norm import fold_batch_norm
 from medres.scoring.combine import Rule, check_rule
-from medres.scoring.engine import Engine, Guard
+from medres.scoring.engine import Engine
+from medres.scoring.guarding import GuardCounts, GuardMode
 from medres.scoring.index import Index, Planned
 from medres.scoring.journal import Journal
 from medres.scoring.look import ALONE, Look, Shard
@@ -61,7 +63,9 @@ class Settings:
         combine: from images to studies.
         shard: whose studies are scored.
         limits: of memory and time for reading an image.
-        guard: against inputs that the model is not meant for.
+        guard: what happens to images of another kind, where the model has a guard: mark gives
+            them their scores and says so, withhold gives neither them nor their studies scores,
+            off does not ask.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -72,7 +76,7 @@ class Settings:
     combine: Rule = "mean"
     shard: Shard = ALONE
     limits: Limits = LIMITS
-    guard: Guard | None = None
+    guard: GuardMode = "mark"
 
 
 def model_digest(record: ModelRecord) -> str:
@@ -124,7 +128,7 @@ class ScoringRun:
             model_digest(record),
             self.readers,
             batch_size=settings.batch_size,
-            guard=settings.guard,
+            guard=None if settings.guard == "off" else model.guard,
         )
         self._looking_seconds, self._seconds, self._images = 0.0, 0.0, 0
         self._opened: set[tuple[str, str]] = set()
@@ -227,7 +231,14 @@ class ScoringRun:
             ResultsError: what went in is not what came out, or a table cannot be written.
         """
         self.index.mark_copies()
-        tables = Tables(self.index, self.record, self.keys, self.settings.combine, with_uids)
+        tables = Tables(
+            self.index,
+            self.record,
+            self.keys,
+            self.settings.combine,
+            with_uids,
+            withhold=self.settings.guard == "withhold",
+        )
         summary = {"schema": SCHEMA, **self._origin(), **self._figures()}
         check_complete(summary)
         try:
@@ -242,7 +253,8 @@ class ScoringRun:
 
     def _figures(self) -> dict[str, Any]:
         throughput = Throughput(self._images, self._seconds, self._looking_seconds)
-        figures = summarise(self.index, self.record, self.settings.combine)
+        guard = GuardCounts(self.engine.guard, self.settings.guard)
+        figures = summarise(self.index, self.record, self.settings.combine, guard)
         return {**figures, "throughput": throughput.as_json()}
 
     def _origin(self) -> dict[str, Any]:
@@ -299,7 +311,7 @@ def open_run(
         ConfigError: a setting that is not accepted.
     """
     check_settings(settings)
-    with Journal(out, _identity(sources, model.record, settings, keys)) as journal:
+    with Journal(out, _identity(sources, model, settings, keys)) as journal:
         run = ScoringRun(sources, model, settings, keys, journal=journal, leave_out=[out])
         try:
             run.recall(retry_rejected=retry_rejected)
@@ -326,14 +338,16 @@ def check_settings(settings: Settings) -> None:
 
 
 def _identity(
-    sources: Sequence[Path], record: ModelRecord, settings: Settings, keys: Keys
+    sources: Sequence[Path], model: Model, settings: Settings, keys: Keys
 ) -> dict[str, str]:
+    record = model.record
     paths = "\0".join(os.path.realpath(source) for source in sources)
     shard = settings.shard
     return {
         "model": model_digest(record),
         "preprocessing": record.preprocessing.digest(),
         "precision": settings.precision,
+        "guard": "off" if settings.guard == "off" else guard_digest(model.folder) or "none",
         "secret": keys.of("medres"),
         "set of sources": keys.of(paths),
         "shard": f"{shard.number} of {shard.count}",

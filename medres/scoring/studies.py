@@ -12,6 +12,7 @@ from medres.bundle.directory import Model, load_model
 from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason
 from medres.scoring.combine import Probabilities
+from medres.scoring.guarding import worst_verdict
 from medres.scoring.index import Row
 from medres.scoring.run import ScoringRun, Settings, check_settings
 from medres.scoring.tables import combine_rows
@@ -28,12 +29,16 @@ class StudyScore:
         probabilities: of each finding, in [0, 1].
         images: how many were scored.
         sides: probabilities of the images of each side, R and L, where both were taken.
+        guard_reason: why the model's guard takes an image of it for one of another kind; "" where
+            it does not, or was not asked. With `Settings(guard="withhold")` such a study has no
+            probabilities.
     """
 
     study: str = field(repr=False)
     probabilities: Mapping[str, float]
     images: int
     sides: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    guard_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,14 @@ def _by_study(run: ScoringRun) -> Iterator[StudyScore | Rejected]:
 def _study_score(study: str, rows: Sequence[Row], run: ScoringRun) -> StudyScore:
     findings = run.record.findings
     different = {(row.sop_uid or row.address, row.frame, row.result["sha256"]): row for row in rows}
-    combined = combine_rows([*different.values()], run.settings.combine, run.record.kind)
+    images = [*different.values()]
+    reason = worst_verdict(images)["guard_reason"] or ""
+    if reason and run.settings.guard == "withhold":
+        return StudyScore(study, {}, len(images), guard_reason=reason)
+    combined = combine_rows(images, run.settings.combine, run.record.kind)
 
     def named(values: Probabilities) -> dict[str, float]:
         return dict(zip(findings, values, strict=True))
 
     sides = {side: named(values) for side, values in combined.sides.items()}
-    return StudyScore(study, named(combined.probabilities), len(different), sides)
+    return StudyScore(study, named(combined.probabilities), len(images), sides, reason)

@@ -9,6 +9,7 @@ from typing import Any
 
 from medres.bundle.record import ModelRecord
 from medres.scoring.combine import Rule
+from medres.scoring.guarding import GuardCounts, is_flagged
 from medres.scoring.index import Index
 from medres.scoring.tables import combine_rows
 
@@ -40,30 +41,34 @@ class Throughput:
         }
 
 
-def summarise(index: Index, record: ModelRecord, combine: Rule) -> dict[str, Any]:
+def summarise(
+    index: Index, record: ModelRecord, combine: Rule, guard: GuardCounts
+) -> dict[str, Any]:
     """Counts, histograms and mixes, as plain JSON values.
 
     `inputs` are images, and files that are none: scored, rejected and not chosen add up to them.
+    What is withheld counts as scored, but stands in no histogram.
     """
     images = [Counter[int]() for _ in record.findings]
     studies = [Counter[int]() for _ in record.findings]
     positive = dict.fromkeys(record.thresholds, 0)
     scanners: Counter[tuple[str, str]] = Counter()
-    flagged, judged, number_of_studies = Counter[str](), 0, 0
+    number_of_studies, withhold = 0, guard.mode == "withhold"
     for _, group in groupby(index.scored("study"), key=lambda row: row.study):
         rows = [*group]
-        combined = combine_rows(rows, combine, record.kind).probabilities
         number_of_studies += 1
+        guard.add(rows)
+        scanners.update((row.facts.modality, row.facts.manufacturer) for row in rows)
+        shown = [row for row in rows if not (withhold and is_flagged([row]))]
+        for f in range(len(images)):
+            images[f].update(_bin(row.result["p"][f]) for row in shown)
+        if len(shown) < len(rows):
+            continue
+        combined = combine_rows(rows, combine, record.kind).probabilities
         for f, name in enumerate(record.findings):
-            images[f].update(_bin(row.result["p"][f]) for row in rows)
             studies[f][_bin(combined[f])] += 1
             if name in positive:
                 positive[name] += combined[f] >= record.thresholds[name].value
-        scanners.update((row.facts.modality, row.facts.manufacturer) for row in rows)
-        verdicts = [row.result["guard"] for row in rows if "guard" in row.result]
-        judged += len(verdicts)
-        flagged.update({"images": sum(flag for _, flag, _ in verdicts)})
-        flagged.update({"studies": int(any(flag for _, flag, _ in verdicts))})
     counts = index.counts()
     return {
         **{name: counts[name] for name in ("files", "inputs", "images_scored")},
@@ -82,7 +87,7 @@ def summarise(index: Index, record: ModelRecord, combine: Rule) -> dict[str, Any
             {"modality": modality, "manufacturer": maker, "images": count}
             for (modality, maker), count in sorted(scanners.items())
         ],
-        "guard": {"images": judged, **_flags(flagged)} if judged else None,
+        "guard": guard.as_json(),
     }
 
 
@@ -93,7 +98,3 @@ def _bin(probability: float) -> int:
 
 def _counted(counter: Counter[int]) -> list[int]:
     return [counter[k] for k in range(BINS)]
-
-
-def _flags(flagged: Counter[str]) -> dict[str, int]:
-    return {"flagged_images": flagged["images"], "flagged_studies": flagged["studies"]}

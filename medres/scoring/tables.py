@@ -21,6 +21,7 @@ from medres.data.pseudonyms import Keys
 from medres.files import written_whole
 from medres.imaging.defined_terms import is_uid
 from medres.scoring.combine import SIDES, Combined, Rule, combine_images
+from medres.scoring.guarding import GUARD_COLUMNS, is_flagged, worst_verdict
 from medres.scoring.index import Index, Row
 
 ROWS = 8192  # held at a time
@@ -43,7 +44,6 @@ STUDY_COLUMNS = {
     "modality": "string",
     "manufacturer": "string",
 }
-GUARD_COLUMNS = {"guard_distance": "float64", "guard_flag": "bool", "guard_reason": "string"}
 UID_COLUMNS = {
     "study_instance_uid": "string",
     "series_instance_uid": "string",
@@ -70,6 +70,7 @@ class Tables:
         keys: of the site.
         combine: rule from images to studies.
         with_uids: whether raw UIDs stand in the tables too.
+        withhold: whether images that the guard has flagged, and their studies, have no scores.
     """
 
     index: Index
@@ -77,6 +78,7 @@ class Tables:
     keys: Keys
     combine: Rule = "mean"
     with_uids: bool = False
+    withhold: bool = False
 
     def write(self, out: Path) -> None:
         """Write every table into the folder."""
@@ -121,25 +123,33 @@ class Tables:
                 "frame": row.frame,
                 **{name: getattr(row.facts, name) for name in list(IMAGE_COLUMNS)[4:]},
                 **(_uids(row) if self.with_uids else {}),
-                **dict(zip(self._score_columns(), row.result["p"], strict=True)),
-                **_guard([row]),
+                **self._scores(row),
+                **worst_verdict([row]),
             }
+
+    def _scores(self, row: Row) -> dict[str, Any]:
+        names = self._score_columns()
+        if self.withhold and is_flagged([row]):
+            return dict.fromkeys(names)
+        return dict(zip(names, row.result["p"], strict=True))
 
     def _studies(self) -> Iterator[dict[str, Any]]:
         for study, group in groupby(self.index.scored("study"), key=lambda row: row.study):
             rows = [*group]
-            combined = combine_rows(rows, self.combine, self.record.kind)
             yield {
                 "study_key": self.keys.of(study),
                 "images": len(rows),
                 "modality": "/".join(sorted({row.facts.modality for row in rows} - {""})),
                 "manufacturer": "/".join(sorted({row.facts.manufacturer for row in rows} - {""})),
                 **({"study_instance_uid": _uid(study)} if self.with_uids else {}),
-                **self._combined(combined),
-                **_guard(rows),
+                **self._combined(rows),
+                **worst_verdict(rows),
             }
 
-    def _combined(self, combined: Combined) -> dict[str, Any]:
+    def _combined(self, rows: Sequence[Row]) -> dict[str, Any]:
+        if self.withhold and is_flagged(rows):
+            return dict.fromkeys(self._study_columns())
+        combined = combine_rows(rows, self.combine, self.record.kind)
         values: dict[str, Any] = {}
         for f, name in enumerate(self.record.findings):
             column, p = column_of(name), combined.probabilities[f]
@@ -185,20 +195,6 @@ def combine_rows(rows: Sequence[Row], rule: Rule, kind: str) -> Combined:
     return combine_images(
         [tuple(row.result["p"]) for row in rows], [row.facts.laterality for row in rows], rule, kind
     )
-
-
-def _guard(rows: Sequence[Row]) -> dict[str, Any]:
-    """The worst verdict of some images; none where no guard was asked."""
-    verdicts = [row.result["guard"] for row in rows if "guard" in row.result]
-    if not verdicts:
-        return dict.fromkeys(GUARD_COLUMNS)
-    distances = [distance for distance, _, _ in verdicts if distance is not None]
-    reasons = sorted({reason for _, _, reason in verdicts if reason})
-    return {
-        "guard_distance": max(distances, default=None),
-        "guard_flag": any(flag for _, flag, _ in verdicts),
-        "guard_reason": "; ".join(reasons),
-    }
 
 
 def _uids(row: Row) -> dict[str, str]:

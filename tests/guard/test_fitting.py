@@ -57,7 +57,8 @@ def test_training_leaves_a_guard_that_knows_its_own_images(guarded, pictures, tm
     assert values["false_alarms"]["asked"] == 0.1
     assert values["false_alarms"]["promised"] == 0.1
     assert values["false_alarms"]["validation_images"] == 12
-    assert values["headers"]["values"] == {"photometric": {"grayscale": 24}}
+    assert values["headers"]["values"] == {}
+    assert values["headers"]["unchecked"]["modality"] == "no image names one"
     own = [pictures.parent / f"{patient}_0.png" for patient in range(30)]
     assert sum(flagged for flagged, _ in check_pictures(guarded / "model", own)) <= 9
     wrong = check_pictures(guarded / "model", write_wrong(tmp_path / "wrong"))

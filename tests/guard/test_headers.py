@@ -25,6 +25,7 @@ KNOWN = of(*[CHEST] * 10)
         ({"view_position": "LL"}, "view_position"),
         ({"photometric_interpretation": "MONOCHROME1"}, ""),  # read in one polarity
         ({"photometric_interpretation": "RGB"}, "photometric"),
+        ({"photometric_interpretation": "RGB", "format": "raster"}, ""),
         ({"modality": "US", "body_part": "HAND"}, "modality"),
     ],
 )

@@ -136,6 +136,6 @@ def whole(archive_template: Path, model: Model, tmp_path_factory: pytest.TempPat
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_radiograph() -> Callable[..., bytes]:
     return radiograph
