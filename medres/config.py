@@ -301,6 +301,8 @@ class EvaluationConfig:
         miss_cost: how many false alarms a missed finding is worth, for the rule cost.
         prevalence: at which costs arise, for the rule cost; validation's own if not given.
         intended_use: a sentence for the report: whose images, for which decision, beside whom.
+        images: whose pixels may stand in the report, as examples of mistakes: none's; the
+            phantom's, which show nobody; all, patients' too. `--images` for short.
     """
 
     calibration: Literal["temperature", "none"] = "temperature"
@@ -314,6 +316,7 @@ class EvaluationConfig:
     miss_cost: float = 10.0
     prevalence: float | None = None
     intended_use: str = ""
+    images: Literal["none", "synthetic", "all"] = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -424,7 +427,7 @@ def _config_first(argv: Sequence[str]) -> list[str]:
     """Move `--config FILE` to the front: jsonargparse lets whatever comes later win."""
     first: list[str] = []
     rest: list[str] = []
-    words = iter(argv)
+    words = iter([re.sub(r"^--images(?==|$)", "--evaluation.images", word) for word in argv])
     for word in words:
         if word == "--config":
             value = next(words, None)

@@ -47,6 +47,7 @@ class EvaluateConfig:
         prevalence: of the target population.
         intended_use: a sentence for the report; the model's own where none is given.
         beside: other evaluations of the model, as `NAME=PATH`.
+        images: whose pixels may stand in the report.
     """
 
     model: Path
@@ -62,6 +63,7 @@ class EvaluateConfig:
     prevalence: float | None = None
     intended_use: str = ""
     beside: tuple[str, ...] = ()
+    images: Literal["none", "synthetic", "all"] = "synthetic"
 
 
 def run(config: EvaluateConfig) -> Path:
@@ -78,6 +80,7 @@ def run(config: EvaluateConfig) -> Path:
     from medres.training.precision import resolve_device
     from medres.transforms.survey import survey_images
     from pipelines.progress import follow
+    from pipelines.shown_cases import show_cases
 
     model = load_model(config.model)
     record = model.record
@@ -118,7 +121,17 @@ def run(config: EvaluateConfig) -> Path:
         },
         **_describe(config, model, manifest, notes, device),
     }
-    page = write_evidence(evaluation, config.out, model_card=config.model / CARD_NAME)
+    evaluation["cases"], shown = show_cases(
+        predictor,
+        images,
+        cases,
+        record.findings,
+        record.thresholds,
+        allowed=config.images,
+        keys=config.out / "cases.csv",
+    )
+    card = config.model / CARD_NAME
+    page = write_evidence(evaluation, config.out, model_card=card, sections=[shown])
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
@@ -256,6 +269,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         metavar="[NAME=]REPORT",
         help="to stand beside: internal=runs/mine/report",
+    )
+    parser.add_argument(
+        "--images",
+        choices=["none", "synthetic", "all"],
+        default="synthetic",
+        help="whose pixels may stand in the report: nobody's, the phantom's alone, all",
     )
     options = vars(parser.parse_args(argv))
     lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect", "beside")}

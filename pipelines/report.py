@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medres.data.score_table import ScoreTable
     from medres.metrics.finding_details import AskedDetails
     from medres.metrics.operating_point import Threshold
+    from medres.reports.section import Section
 
 PROGRAM = "medres report"
 
@@ -121,10 +122,29 @@ def run(config: ReportConfig) -> Path:
     }
     if config.compare:
         evaluation["comparison"] = compare_tables(config, table, thresholds)
-    page = write_evidence(evaluation, config.out, model_card=config.model_card)
+    evaluation["cases"], shown = list_cases(table, thresholds)
+    page = write_evidence(evaluation, config.out, model_card=config.model_card, sections=[shown])
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
+
+
+def list_cases(
+    table: ScoreTable, thresholds: dict[str, Threshold]
+) -> tuple[dict[str, Any], Section]:
+    """The worst mistakes and borderline cases, by row: the table's owner knows whose they are."""
+    from medres.reports.cases import cases_as_json, select_cases
+    from medres.reports.cases_section import cases_section
+
+    columns = zip(*table.y_true, strict=True), zip(*table.y_score, strict=True)
+    cases = {
+        name: select_cases(labels, scores, thresholds[name].value if name in thresholds else None)
+        for name, labels, scores in zip(table.findings, *columns, strict=True)
+    }
+    whose = f"case-1 is the first row of {table.path.name} below its header, and so on."
+    return cases_as_json(cases), cases_section(
+        cases, whose=whose, no_pictures="A table of scores comes without images."
+    )
 
 
 def choose_thresholds(

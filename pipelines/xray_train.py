@@ -82,6 +82,7 @@ def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from pipelines import run_folder
+    from pipelines.shown_cases import show_cases
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     predictor, validation = run_folder.calibrate(config, data, trained)
@@ -90,14 +91,21 @@ def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     record = run_folder.save_model(config, data, trained, thresholds, predictor.calibration, guard)
 
     images = run_folder.score_test(config, data, predictor)
-    figures = images.combine(unit).evaluate(
-        findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed
-    )
+    cases = images.combine(unit)
+    figures = cases.evaluate(findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed)
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
     evaluation["notes"] = [*evaluation["notes"], *without, *unguarded, *figures["notes"]]
-    page = write_evidence(
-        evaluation, config.out / "report", model_card=config.out / "model" / CARD_NAME
+    evaluation["cases"], shown = show_cases(
+        predictor,
+        images,
+        cases,
+        findings,
+        thresholds,
+        allowed=config.evaluation.images,
+        keys=config.out / "predictions" / "cases.csv",
     )
+    card = config.out / "model" / CARD_NAME
+    page = write_evidence(evaluation, config.out / "report", model_card=card, sections=[shown])
     print(format_summary(evaluation))
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
     return run_folder.Judged(page, record, images, evaluation)

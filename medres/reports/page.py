@@ -35,7 +35,7 @@ from medres.reports.template_environment import template_environment
 # Sections of the evaluation that have a place of their own on the page.
 PLACED = {
     *("schema", "unit", "n", "findings", "macro", "micro", "multiclass", "notes"),
-    *("flow", "splits", "leakage", "training", "comparison", "beside"),
+    *("flow", "splits", "leakage", "training", "comparison", "cases", "beside"),
 }
 SECTION_TITLES = {
     "dataset": "Data set",

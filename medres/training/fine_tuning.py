@@ -310,6 +310,7 @@ def build_plan(config: RunConfig, data: TrainingData, initial: InitialNetwork) -
     decisive = config_as_json(config)
     for values, key in (
         *((decisive, key) for key in ("out", "device", "guard")),
+        (decisive["evaluation"], "images"),
         *((decisive["training"], key) for key in NOT_DECISIVE),
     ):
         del values[key]

@@ -58,6 +58,16 @@ def test_scores_become_a_report_with_subgroups(tmp_path: Path, capsys):
         assert words in page
     assert "report  " in capsys.readouterr().out
     files = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    worst = min(
+        (row for row in rows if row["y_true"] == "1"), key=lambda row: float(row["y_score"])
+    )
+    assert content["cases"]["finding"][0] == {
+        "kind": "missed",
+        "key": f"case-{rows.index(worst) + 1}",
+        "score": float(worst["y_score"]),
+        "positive": True,
+    }
+    assert "case-1 is the first row of scores.csv below its header" in page
     assert files >= {"figures/roc.pdf", "figures/roc.svg", "tables/figures.csv"}
 
 

@@ -103,6 +103,38 @@ def test_evaluation_of_the_test_split_repeats_the_report(trained: Path, tmp_path
     assert (trained / "report" / "model_card.md").read_bytes() == card
 
 
+def test_pixels_stand_in_a_report_only_where_they_are_allowed(
+    trained: Path, tmp_path: Path
+) -> None:
+    page = (trained / "report" / "evaluation.html").read_text(encoding="utf-8")
+    assert "No pixels are shown" in page
+    assert "data:image/jpeg" not in page
+    assert "patient-" not in page
+    argv = ["evaluate", str(trained / "model"), str(trained / "manifest.csv"), "--split", "test"]
+    assert main([*argv, "--images", "all", "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    shown = evaluation(tmp_path)["cases"]["label"]
+    assert page.count("data:image/jpeg") == len(shown) > 0
+    assert "patient-" not in page
+    with (tmp_path / "cases.csv").open() as stream:
+        patients = {row["key"]: row["patient_id"] for row in csv.DictReader(stream)}
+    assert set(patients) == {f"case-{k}" for k in range(1, 7)}
+    case = shown[0]
+    assert (int(patients[case["key"]].split("-")[1]) % 2 == 1) is case["positive"]
+    assert (tmp_path / "cases.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_pictures_may_be_allowed_after_a_training(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert (
+        main(["train", "--config", str(run / "config.yaml"), "--out", str(run), "--images=all"])
+        == 0
+    )
+    page = (run / "report" / "evaluation.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" in page
+
+
 def test_evaluation_on_training_patients_is_refused(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,25 @@
+"""Which files show nobody: those that the phantom has written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from medres.phantom.sample import read_recipe
+
+OWN = re.compile(r"studies/p\d+/s\d+/i\d+\.dcm|volumes/v\d+\.nii\.gz")
+"""Where a sample data set has its images, below its folder."""
+DEPTH = 4
+"""Folders from such an image up to its data set's, at most."""
+
+
+def is_synthetic(path: Path) -> bool:
+    """Whether a file is an image of a sample data set, in its place in one that is complete.
+
+    A file under another name is not, wherever it lies: it may be anybody's.
+    """
+    path = path.resolve()
+    return any(
+        OWN.fullmatch(path.relative_to(folder).as_posix()) and read_recipe(folder) is not None
+        for folder in list(path.parents)[:DEPTH]
+    )
