@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medres.reports.drawing import BLUE, INK, QUIET, Drawing, new_axes, styled
+from medres.reports.drawing import BLUE, INK, Drawing, new_axes, styled
 from medres.reports.forest import legible
 from medres.reports.summary import FIGURE_KINDS
 
@@ -57,7 +57,7 @@ def plot_differences(evaluation: Mapping[str, Any]) -> Drawing | None:
         axes.spines["left"].set_visible(False)
         for x, words in ((0.0, "second is better"), (1.0, "first is better")):
             side = "left" if x == 0 else "right"
-            axes.text(x, 1.01, words, ha=side, va="bottom", fontsize=8, color=QUIET,
+            axes.text(x, 1.01, words, ha=side, va="bottom", fontsize=8, color=INK,
                       transform=axes.transAxes)  # fmt: skip
     described = [
         f"{finding}, {names[key]}: {d['value']:.3f} ({d['low']:.3f} to {d['high']:.3f})."
