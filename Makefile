@@ -29,6 +29,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.training_step --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.frozen_phase --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.metrics --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.page_opening --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.export --out benchmarks/RESULTS.md
 
 install: $(VENV)/installed
