@@ -62,6 +62,10 @@ class Keys:
         """The stand-in of a relative path or a UID."""
         return hmac.digest(self.secret, name.encode(), "sha256").hex()[:20]
 
+    def of_patient(self, patient_id: str) -> str:
+        """The stand-in of a patient id; "" for none."""
+        return self.of(f"patient\0{patient_id}") if patient_id else ""
+
 
 def read_secret(path: Path) -> bytes:
     """The site's secret from a file, surrounding blanks left out.

@@ -29,7 +29,8 @@ CREATE TABLE files(
 ) WITHOUT ROWID;
 CREATE TABLE pictures(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, part TEXT NOT NULL, study TEXT NOT NULL,
-    series_uid TEXT, sop_uid TEXT, facts TEXT NOT NULL, left_out TEXT NOT NULL DEFAULT ''
+    series_uid TEXT, sop_uid TEXT, patient TEXT, facts TEXT NOT NULL,
+    left_out TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX pictures_of_file ON pictures(name);
 CREATE INDEX pictures_of_study ON pictures(study);
@@ -86,6 +87,7 @@ class Picture:
         study: its UID, or another name of what belongs together.
         series_uid: "" where there is none.
         sop_uid: likewise.
+        patient: stand-in for the patient id; "" where there is none.
         facts: what it is.
     """
 
@@ -94,21 +96,22 @@ class Picture:
     study: str
     series_uid: str
     sop_uid: str
+    patient: str
     facts: Facts
 
     def as_json(self) -> list[Any]:
         """A list, for the journal."""
         frames = self.frames
         counted = len(frames) if isinstance(frames, range) else list(frames)
-        uids = (self.study, self.series_uid, self.sop_uid)
-        return [self.part, counted, *uids, self.facts.as_json()]
+        whose = (self.study, self.series_uid, self.sop_uid, self.patient)
+        return [self.part, counted, *whose, self.facts.as_json()]
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Picture:
         """Of such a list."""
-        part, frames, study, series, sop, facts = values
+        part, frames, study, series, sop, patient, facts = values
         counted = range(frames) if isinstance(frames, int) else tuple(frames)
-        return cls(part, counted, study, series, sop, Facts.from_json(facts))
+        return cls(part, counted, study, series, sop, patient, Facts.from_json(facts))
 
 
 @dataclass(frozen=True)
@@ -210,10 +213,11 @@ class Index:
         for values in entry.get("pictures", ()):
             picture = Picture.from_json(values)
             row = self.database.execute(
-                "INSERT INTO pictures(name, part, study, series_uid, sop_uid, facts) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO pictures(name, part, study, series_uid, sop_uid, patient, facts) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(name, picture.part, picture.study, picture.series_uid, picture.sop_uid),
+                    picture.patient,
                     json.dumps(values[-1]),
                 ),
             ).lastrowid
@@ -365,13 +369,13 @@ class Index:
         )
         yield from rows
 
-    def addresses(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """Address, study, series UID and SOP UID, and SHA-256 of the first frame's pixels."""
+    def addresses(self) -> Iterator[tuple[str, str, str, str, str, str]]:
+        """Address, study, series UID, SOP UID, patient, and SHA-256 of the first frame's pixels."""
         rows = self.database.execute(
-            "SELECT name, '', '', '', '' FROM files WHERE aside != ? AND name NOT IN ("
+            "SELECT name, '', '', '', '', '' FROM files WHERE aside != ? AND name NOT IN ("
             "SELECT name FROM pictures) UNION ALL "
             f"SELECT {ADDRESS}, p.study, p.series_uid, "
-            "p.sop_uid, coalesce((SELECT json_extract(result, '$.sha256') FROM images "
+            "p.sop_uid, p.patient, coalesce((SELECT json_extract(result, '$.sha256') FROM images "
             "WHERE picture = p.id ORDER BY frame LIMIT 1), '') FROM pictures p ORDER BY 1",
             (ELSEWHERE,),
         )

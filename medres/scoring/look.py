@@ -136,11 +136,12 @@ class Look:
             facts, address = Facts.of(record), f"{found.name}::{part}" if part else found.name
             study = self._uid(record.study_instance_uid) or self._uid(found.study)
             uids = (self._uid(record.series_instance_uid), self._uid(record.sop_instance_uid))
+            patient = self.keys.of_patient(record.patient_id)
             if record.format == "npz" and not study:  # its images are as many patients'
                 for frame in frames:
-                    yield Picture(part, (frame,), f"{address}#{frame}", *uids, facts)
+                    yield Picture(part, (frame,), f"{address}#{frame}", *uids, patient, facts)
             else:
-                yield Picture(part, frames, study or address, *uids, facts)
+                yield Picture(part, frames, study or address, *uids, patient, facts)
 
     def _uid(self, text: str) -> str:
         """A UID, or a stand-in for what else stands in its place, which may be a name."""

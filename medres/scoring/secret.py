@@ -23,9 +23,8 @@ def open_secret(out: Path, given: Path | None) -> bytes:
     Raises:
         ConfigError: no such file, or a secret that is too short.
     """
-    named = os.environ.get(VARIABLE, "")
-    if given is not None or named:
-        return read_secret(given or Path(named))
+    if found := find_secret(out, given):
+        return found
     path = out / NAME
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -36,3 +35,16 @@ def open_secret(out: Path, given: Path | None) -> bytes:
             with suppress(FileExistsError):
                 os.link(file.name, path)
     return read_secret(path)
+
+
+def find_secret(out: Path, given: Path | None) -> bytes:
+    """The same, but none is made: b"" where there is none.
+
+    Raises:
+        ConfigError: no such file, or a secret that is too short.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if given is not None or named:
+        return read_secret(given or Path(named))
+    path = out / NAME
+    return read_secret(path) if path.exists() else b""

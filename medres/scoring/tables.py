@@ -53,6 +53,7 @@ KEY_COLUMNS = {
     "image_key": "string",
     "image": "string",
     "study_key": "string",
+    "patient_key": "string",
     "content_sha256": "string",
     **UID_COLUMNS,
 }
@@ -162,11 +163,12 @@ class Tables:
         return values
 
     def _key_rows(self) -> Iterator[dict[str, Any]]:
-        for address, study, series_uid, sop_uid, digest in self.index.addresses():
+        for address, study, series_uid, sop_uid, patient, digest in self.index.addresses():
             yield {
                 "image_key": self.keys.of(address),
                 "image": address,
                 "study_key": self.keys.of(study) if study else "",
+                "patient_key": patient,
                 "content_sha256": digest,
                 "study_instance_uid": _uid(study),
                 "series_instance_uid": _uid(series_uid),

@@ -1,0 +1,273 @@
+"""Put a site's own labels beside the scores of a results folder, for `medres report`.
+
+`keys.parquet`, which the owner alone can read, leads from whatever names an image or a study in
+the label table to the keys of the results. What a label stands for and was not scored keeps a row
+without a score: a report counts it, and drops nothing silently.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medres.data.label_join import FRAME_NAMES, KEYS, plain
+from medres.data.pseudonyms import Keys
+from medres.data.table import Table, format_rows, read_table, row_number
+from medres.errors import ManifestError
+from medres.files import read_json
+from medres.scoring.tables import column_of
+
+KEY_NAMES: Mapping[str, tuple[str, ...]] = {
+    "image_key": ("imagekey",),
+    **KEYS,
+    "study_key": ("studykey",),
+}
+"""Columns of a label table that name what is scored; the first that fits anything counts."""
+OF_STUDIES = ("study_key", "study_instance_uid", "patient_id")
+FROM_RESULTS = ("modality", "manufacturer", "view_position", "laterality", "guard_flag")
+"""Columns of the results that a report may make subgroups of."""
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class JoinedScores:
+    """Labels and scores in one table.
+
+    Attributes:
+        unit: what a row is.
+        key: the label table's column that they were joined by.
+        columns: of the table, as `medres report` reads it.
+        rows: cells.
+        unscored: rows without a score: rejected, not chosen or withheld.
+        labels_without_input: label rows that name nothing that the results know.
+        scores_without_label: scored images or studies that no label row names.
+    """
+
+    unit: str
+    key: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    unscored: int
+    labels_without_input: tuple[int, ...]
+    scores_without_label: int
+
+    def lines(self, labels: Path) -> list[str]:
+        """What came of it, for people."""
+        lines = [f"{len(self.rows)} {self.unit} joined by {self.key}"]
+        if self.unscored:
+            lines.append(f"{self.unscored} of them have no score: rejected, not chosen or withheld")
+        if self.labels_without_input:
+            where = format_rows(self.labels_without_input)
+            lines.append(f"{labels.name}: {where} name nothing in the results; left out")
+        if self.scores_without_label:
+            lines.append(f"{self.scores_without_label} scored {self.unit} have no label; left out")
+        return lines
+
+
+def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> JoinedScores:
+    """Join a results folder with a label table.
+
+    Args:
+        results: as `medres score` leaves it, with `keys.parquet`.
+        labels_path: CSV or Parquet with 0, 1 or nothing in `<finding>` or `label_<finding>`
+            (`label` or `y_true` for a single one), and a column that names images or studies:
+            image_key, image, sop_instance_uid, series_instance_uid, study_instance_uid, study_key
+            or patient_id.
+        keys: of the site, for patient ids; None where its secret is not at hand.
+
+    Raises:
+        ManifestError: no results, no labels of their findings, a label that is none, nothing that
+            fits, or two rows for one image or study.
+    """
+    findings = _findings(results)
+    labels, index = read_table(labels_path), read_table(results / "keys.parquet")
+    label_columns = _label_columns(labels, findings)
+    _check_labels(labels, label_columns)
+    key, column, found = _find(labels, index, keys)
+    of_studies = key in OF_STUDIES
+    scores = read_table(results / ("studies.csv" if of_studies else "images.csv"))
+    name = "study_key" if of_studies else "image_key"
+    frame = _column(labels, FRAME_NAMES)
+    scored = _by_key(scores, name)
+    owners = _label_rows(labels, found, name, frame)
+    patients = {row[name]: row["patient_key"] for row in index.rows}
+    groups = [c for c in FROM_RESULTS if c in scores.columns]
+    extra = _extra_columns(labels, label_columns, groups)
+    rows, unscored = [], 0
+    for (owner, wanted), number in owners.items():
+        matching = [r for r in scored.get(owner, [{}]) if wanted in ("", r.get("frame", wanted))]
+        for row in matching or [{}]:
+            values = [row.get(column_of(finding), "") for finding in findings]
+            unscored += not any(values)
+            rows.append(
+                (
+                    *(owner, patients.get(owner) or owner),
+                    *(_text(labels.rows[number][c]) for c in label_columns),
+                    *values,
+                    *(row.get(c, "") for c in groups),
+                    *(labels.rows[number][c] for c in extra),
+                )
+            )
+    named = {owner for owner, _ in owners}
+    return JoinedScores(
+        "studies" if of_studies else "images",
+        column,
+        (
+            *(name, "patient_id"),
+            *findings,
+            *(f"{finding}_score" for finding in findings),
+            *(*groups, *extra),
+        ),
+        tuple(rows),
+        unscored,
+        tuple(number for number, rows_of in found.items() if not rows_of),
+        sum(len(rows_of) for key_of, rows_of in scored.items() if key_of not in named),
+    )
+
+
+def _findings(results: Path) -> tuple[str, ...]:
+    for name in ("summary.json", "keys.parquet"):
+        if not (results / name).is_file():
+            raise ManifestError(
+                f"{results}: lacks {name}; give a folder that `medres score` has finished writing"
+            )
+    return tuple(read_json(results / "summary.json")["findings"])
+
+
+def _label_columns(labels: Table, findings: Sequence[str]) -> list[str]:
+    """The label column of each finding."""
+    single = ("label", "y_true") if len(findings) == 1 else ()
+    columns = []
+    for finding in findings:
+        accepted = (finding, f"label_{finding}", *single)
+        column = next((name for name in accepted if name in labels.columns), "")
+        if not column:
+            raise ManifestError(
+                f"{labels.path}: no label of the finding {finding!r}; accepted columns are "
+                f"{', '.join(accepted)}; the table has {', '.join(labels.columns)}"
+            )
+        columns.append(column)
+    return columns
+
+
+def _check_labels(labels: Table, columns: Sequence[str]) -> None:
+    for number, row in enumerate(labels.rows):
+        for column in columns:
+            if row[column] and _number(row[column]) not in (0.0, 1.0):
+                raise ManifestError(
+                    f"{labels.path}: row {row_number(number)}, column {column}: found "
+                    f"{row[column]!r}; a label is 0, 1, or empty where it is not known"
+                )
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _text(cell: str) -> str:
+    return str(int(float(cell))) if cell else ""
+
+
+def _column(labels: Table, names: Iterable[str]) -> str:
+    return next((c for name in names for c in labels.columns if plain(c) == name), "")
+
+
+def _find(labels: Table, index: Table, keys: Keys | None) -> tuple[str, str, dict[int, list[Row]]]:
+    """By which key the tables fit: it, its column, and rows of the index by label row."""
+    tried = []
+    for key, names in KEY_NAMES.items():
+        if column := _column(labels, names):
+            tried.append(column)
+            find = _finder(key, index, keys)
+            found = {number: find(row[column]) for number, row in enumerate(labels.rows)}
+            if any(found.values()):
+                return key, column, found
+    if not tried:
+        raise ManifestError(
+            f"{labels.path}: no column names what a row labels; accepted are "
+            f"{', '.join('image' if key == 'path' else key for key in KEY_NAMES)}; the table has "
+            f"{', '.join(labels.columns)}"
+        )
+    secret = "" if keys or tried != ["patient_id"] else "; patient ids need the site's secret"
+    raise ManifestError(
+        f"{labels.path}: none of its {len(labels.rows)} rows names anything in the results, by "
+        f"{', '.join(tried)}{secret}; give labels of the images that were scored"
+    )
+
+
+def _finder(key: str, index: Table, keys: Keys | None) -> Callable[[str], list[Row]]:
+    """From a cell of the label table to the rows of `keys.parquet` that it names."""
+    by: dict[str, list[Row]] = defaultdict(list)
+    if key == "path":
+        return _path_finder(index)
+    if key == "patient_id":
+        for row in index.rows:
+            by[row["patient_key"]].append(row)
+        return lambda cell: by.get(keys.of_patient(cell), []) if cell and keys else []
+    for row in index.rows:
+        by[row[key]].append(row)
+    return lambda cell: by.get(cell, []) if cell else []
+
+
+def _path_finder(index: Table) -> Callable[[str], list[Row]]:
+    """By the address relative to the source, else by a file name that only one has."""
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    by_last: dict[str, list[Row]] = defaultdict(list)
+    for row in index.rows:
+        by_name[row["image"]].append(row)
+        by_last[posixpath.basename(row["image"])].append(row)
+
+    def find(cell: str) -> list[Row]:
+        name = posixpath.normpath(cell.replace("\\", "/")) if cell else ""
+        alone = by_last.get(posixpath.basename(name), [])
+        return by_name.get(name) or (alone if len(alone) == 1 else [])
+
+    return find
+
+
+def _label_rows(
+    labels: Table, found: Mapping[int, Sequence[Row]], name: str, frame: str
+) -> dict[tuple[str, str], int]:
+    """The label row of each key and frame ("" for all frames).
+
+    Raises:
+        ManifestError: two rows for one image or study.
+    """
+    owners: dict[str, dict[str, int]] = defaultdict(dict)
+    for number, rows in found.items():
+        wanted = _text(labels.rows[number][frame]) if frame and name == "image_key" else ""
+        for owner in dict.fromkeys(row[name] for row in rows if row[name]):
+            mine = owners[owner]
+            for other, earlier in mine.items():
+                if earlier != number and (other == wanted or "" in (other, wanted)):
+                    raise ManifestError(
+                        f"{labels.path}: rows {row_number(earlier)} and {row_number(number)} label "
+                        f"the same {'image' if name == 'image_key' else 'study'}; keep one"
+                    )
+            mine[wanted] = number
+    return {(owner, frame): n for owner, mine in owners.items() for frame, n in mine.items()}
+
+
+def _by_key(scores: Table, name: str) -> dict[str, list[Row]]:
+    by: dict[str, list[Row]] = defaultdict(list)
+    for row in scores.rows:
+        by[row[name]].append(row)
+    return by
+
+
+def _extra_columns(labels: Table, label_columns: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Columns of the label table that may be subgroups: no label, no name, not the results' own."""
+    names = {name for accepted in KEY_NAMES.values() for name in accepted}
+    taken = {*label_columns, *groups, "split"}
+    return [
+        column
+        for column in labels.columns
+        if column not in taken and plain(column) not in {*names, *FRAME_NAMES}
+    ]
