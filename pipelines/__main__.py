@@ -28,6 +28,7 @@ VERBS = {
     "score": ("score", "score images that have no labels"),
     "verify": ("verify", "check a model's files, and all that MONAI's own tools ask of it"),
     "join": ("join", "put a site's own labels beside its scores, for a report"),
+    "drift": ("drift", "compare two scored archives: scores, guard, rejects, scanners"),
     "fold": ("fold", "put a model's stem into its first convolution, exactly or not at all"),
     "export": ("export", "write a model as ONNX, torch.export or OpenVINO, and check it"),
     "explain": ("explain", "see where in an image a model sees a finding"),
