@@ -42,7 +42,12 @@ PROBES = {
     "monai": "import monai.transforms, monai.networks\nprint('can be imported')\n",
     "pytorch-ignite": "import ignite.engine\nprint('can be imported')\n",
 }
-EXTRAS = {"codecs": ("imagecodecs",), "bundle": ("fire", "jsonschema")}
+EXTRAS = {
+    "codecs": ("imagecodecs",),
+    "bundle": ("fire", "jsonschema"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
+}
 OPTIONAL = {package for packages in EXTRAS.values() for package in packages}
 
 

@@ -154,7 +154,7 @@ def test_every_stem_and_depth_is_exported(
     depth: int, stem: str, init: str, build: Callable[..., Model], tmp_path: Path
 ) -> None:
     for file in export_model(build(depth, stem, init), tmp_path / "out", FLOAT32)["files"]:
-        assert file["runs"][0]["largest_difference"] < 1e-5
+        assert file["runs"][0]["largest_difference"] < 5e-5  # 152 random layers amplify rounding
 
 
 @pytest.mark.parametrize("geometry", ["crop", "squash"])

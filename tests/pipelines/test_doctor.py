@@ -92,6 +92,7 @@ def test_extras_are_installed_or_named(
     main(["doctor"])
     told = capsys.readouterr().out
     assert "\n  codecs: absent; pip install imagecodecs\n  bundle: installed\n" in told
+    assert "\n  export: installed\n  openvino: installed\n" in told
 
 
 def test_absent_package_has_no_version() -> None:
