@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines import zoo
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class EvaluateConfig:
         intended_use: a sentence for the report; the model's own where none is given.
         beside: other evaluations of the model, as `NAME=PATH`.
         images: whose pixels may stand in the report.
+        trust: run the config of a bundle of others as code.
     """
 
     model: Path
@@ -64,11 +66,13 @@ class EvaluateConfig:
     intended_use: str = ""
     beside: tuple[str, ...] = ()
     images: Literal["none", "synthetic", "all"] = "synthetic"
+    trust: bool = False
 
 
 def run(config: EvaluateConfig) -> Path:
     """Score, judge and write; returns the path of the HTML report."""
     from medres.bundle.directory import CARD_NAME, load_model
+    from medres.bundle.zoo import is_zoo_bundle
     from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files, read_manifest
     from medres.metrics.finding_details import AskedDetails
@@ -82,6 +86,8 @@ def run(config: EvaluateConfig) -> Path:
     from pipelines.progress import follow
     from pipelines.shown_cases import show_cases
 
+    if is_zoo_bundle(config.model):
+        return zoo.evaluate(config)
     model = load_model(config.model)
     record = model.record
     table = read_manifest(config.manifest, schema=record.labels)
@@ -236,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a run's model folder")
+    parser.add_argument("model", type=Path, help="a run's model folder, or a bundle of MONAI's zoo")
     parser.add_argument("manifest", type=Path, help="labelled images, CSV or Parquet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--split", choices=["all", "train", "validation", "test"], default="all")
@@ -262,6 +268,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--intersect", action="append", default=[], metavar="COLUMN,COLUMN", help="cross subgroups"
     )
     parser.add_argument("--prevalence", type=float, help="of the target population")
+    parser.add_argument(
+        "--trust", action="store_true", help="run the config of a bundle of others as code"
+    )
     parser.add_argument("--intended-use", default="", metavar="TEXT", help="instead of the model's")
     parser.add_argument(
         "--beside",

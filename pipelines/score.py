@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines import zoo
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
@@ -62,15 +63,19 @@ class ScoreConfig:
     plan_only: bool = False
     watch: bool = False
     until_idle: float | None = None
+    trust: bool = False
 
 
 def run(config: ScoreConfig) -> int:
     """Score and write; returns the exit status."""
     from medres.bundle.directory import load_model
+    from medres.bundle.zoo import is_zoo_bundle
     from medres.data.pseudonyms import Keys
     from medres.scoring.run import open_run
     from medres.scoring.secret import open_secret
 
+    if is_zoo_bundle(config.model):
+        return REJECTED if zoo.score(config) else 0
     model = load_model(config.model)
     settings = _settings(config, model)
     keys = Keys(open_secret(config.out, config.site_secret))
@@ -175,7 +180,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="STUDIES", help="folders, files, archives")
-    add("--model", type=Path, required=True, help="a run's model folder")
+    add("--model", type=Path, required=True, help="a run's model, or a zoo bundle")
     add("--out", type=Path, required=True, help="folder of the results")
     add(
         *("--site-secret", "--secret"),
@@ -207,6 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--until-idle", type=float, metavar="S", help="with --watch: end when none came for so long"
     )
+    add("--trust", action="store_true", help="run the config of a bundle of others as code")
     add("--plan-only", action="store_true", help="say what would be done")
     return parser
 
