@@ -18,6 +18,9 @@ from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike, as_tensors
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
 
+MOST_CATEGORIES = 1000
+"""Categories that are looked for where their number is not given: a table of them stays small."""
+
 KappaWeights = Literal["none", "linear", "quadratic"]
 
 
@@ -97,8 +100,8 @@ def cohens_kappa(
     a, b = a[read], b[read]
     if not a.numel():
         raise UndefinedMetricError("kappa is undefined: no row was read by both")
-    highest = int(torch.maximum(a, b).max())
-    k = max(highest + 1, 2) if n_categories is None else n_categories
+    highest = min(float(torch.maximum(a, b).max()), MOST_CATEGORIES - 1)
+    k = max(int(highest) + 1, 2) if n_categories is None else n_categories
     strange = ((a < 0) | (b < 0) | (a >= k) | (b >= k) | (a != a.floor()) | (b != b.floor())).sum()
     if int(strange):
         raise MetricInputError(
@@ -109,7 +112,7 @@ def cohens_kappa(
     credit = agreement_weights(k, weights).to(a.device)
     matrix = torch.bincount(rows * k + columns, minlength=k * k).reshape(k, k).to(a.dtype)
     groups = PatientGroups(patients.index[read], patients.n)
-    value = float(kappa_statistic(matrix, credit))
+    value = max(float(kappa_statistic(matrix, credit)), -1.0)  # or a rounding below -1
     if math.isnan(value):
         raise UndefinedMetricError("kappa is undefined: both put every row into the same category")
     error = float(_standard_error(matrix, credit, rows, columns, groups))

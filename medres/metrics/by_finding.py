@@ -127,11 +127,6 @@ def _as_sets(names: Sequence[str], arguments: dict[str, Any]) -> tuple[Tensor, .
     """The labels and the scores of a set as tensors of one shape, (N,) or (N, F)."""
     label, *scores = (arguments[name] for name in names)
     pairs = [as_tensors(label, score) for score in scores]
-    if pairs[0][0].ndim > 2:
-        raise MetricInputError(
-            f"{names[0]} has shape {tuple(pairs[0][0].shape)}; give (N,) for one finding, (N, F) "
-            "for several"
-        )
     return pairs[0][0], *(score for _, score in pairs)
 
 

@@ -114,6 +114,8 @@ def expected_calibration_error(
     check_bins(bins, binning)
     if norm not in ("l1", "l2", "max"):
         raise MetricInputError(f"norm {norm!r} is unknown; choose 'l1', 'l2' or 'max'")
+    outside = ((score < 0) | (score > 1)).sum()
+    check_probabilities("the calibration error", *read_back(label, score, outside))
     sums = bin_columns(label, score, bins, binning)
     patients = patient_groups(patient_ids, label.numel(), label.device)
     chance = chance_error(label, score, sums, patients, norm=norm, level=level, seed=seed)

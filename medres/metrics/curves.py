@@ -161,8 +161,9 @@ def score_histogram(y_true: Tensor, y_score: Tensor, *, probabilities: bool) -> 
         probabilities: bins over [0, 1] if so, else from the lowest to the highest score.
     """
     low, high = (0.0, 1.0) if probabilities else torch.stack(y_score.aminmax()).tolist()
-    width = (high - low) / SCORE_BINS or 1.0
-    number = ((y_score - low) / width).floor().clamp(0, SCORE_BINS - 1).long()
+    # Each end divided by itself: the difference of two large scores may overflow.
+    width = high / SCORE_BINS - low / SCORE_BINS or 1.0
+    number = (y_score / width - low / width).floor().clamp(0, SCORE_BINS - 1).long()
     positive = torch.bincount(number, weights=y_true, minlength=SCORE_BINS)
     negative = torch.bincount(number, weights=1 - y_true, minlength=SCORE_BINS)
     return ScoreHistogram(

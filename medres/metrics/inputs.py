@@ -35,7 +35,8 @@ def as_tensors(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
         y_true and y_score, float64, same shape, same device.
 
     Raises:
-        MetricInputError: the shapes differ.
+        MetricInputError: the shapes differ or are neither (N,) nor (N, F), or something is no
+            number.
         UndefinedMetricError: there are no rows.
     """
     tensors = [a for a in (y_score, y_true) if isinstance(a, Tensor)]
@@ -46,6 +47,10 @@ def as_tensors(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
             f"y_true has shape {tuple(label.shape)} and y_score {tuple(score.shape)}; "
             "give one score for each label"
         )
+    if label.ndim not in (1, 2):
+        raise MetricInputError(
+            f"y_true has shape {tuple(label.shape)}; give (N,) for one finding, (N, F) for several"
+        )
     if label.numel() == 0:
         raise UndefinedMetricError("no rows: a metric needs at least one label and score")
     return label, score
@@ -55,14 +60,9 @@ def as_rows(y_true: ArrayLike, y_score: ArrayLike) -> tuple[Tensor, Tensor]:
     """`as_tensors` with the findings first: (N,) stays, (N, F) becomes a contiguous (F, N).
 
     Raises:
-        MetricInputError: the shapes differ or have more than two axes.
-        UndefinedMetricError: there are no rows.
+        MetricInputError, UndefinedMetricError: as `as_tensors` does.
     """
     label, score = as_tensors(y_true, y_score)
-    if label.ndim > 2:
-        raise MetricInputError(
-            f"y_true has shape {tuple(label.shape)}; give (N,) for one finding, (N, F) for several"
-        )
     if label.ndim == 1:
         return label, score
     # A column at a time: in two thirds of the time of `label.T.contiguous()`.
@@ -90,7 +90,13 @@ def count_strange(y_true: Tensor, y_score: Tensor) -> Tensor:
 
 def _as_float64(values: ArrayLike, device: torch.device) -> Tensor:
     if not isinstance(values, Tensor):
-        values = torch.from_numpy(np.array(values, dtype=np.float64))
+        try:
+            values = torch.from_numpy(np.array(values, dtype=np.float64))
+        except (TypeError, ValueError):  # whose words would quote the value
+            raise MetricInputError(
+                "labels or scores are not all numbers; give numbers of one shape, NaN for a "
+                "missing label"
+            ) from None
     return values.detach().to(device=device, dtype=torch.float64)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from medres.errors import MetricInputError
+from medres.metrics.auroc_intervals import pairs_bound
 from medres.metrics.by_finding import each_finding
 from medres.metrics.estimate import LEVEL, Estimate, few_note
 from medres.metrics.inputs import ArrayLike, as_rows, as_tensors, count_strange, read_back
@@ -14,6 +18,7 @@ from medres.metrics.intervals import (
     BOOTSTRAP_NEEDS,
     RESAMPLES,
     bootstrap_estimate,
+    normal_quantile,
     patient_bootstrap,
     patient_groups,
     percentile_intervals,
@@ -26,6 +31,9 @@ from medres.metrics.sorted_scores import (
 )
 
 Range = tuple[float, float]
+
+NEAREST = 1e-4
+"""Resampled areas of 0 and of the largest have no finite logit; they are taken this far inside."""
 
 
 def partial_area(tp: Tensor, fp: Tensor, low: float, high: float, *, standardised: bool) -> Tensor:
@@ -142,11 +150,46 @@ def partial_auroc(
         counts = cumulative_counts(ranked, weights.index_select(1, drawn))
         return partial_area(*counts, low, high, standardised=standardised)[:, None]
 
-    samples = patient_bootstrap(statistic, patients, resamples=resamples, seed=seed)
-    (interval,) = percentile_intervals(samples, level)
-    limits = (0.0, 1.0 if standardised else high - low)
-    note = few_note(int(m_patients), int(n_patients), BOOTSTRAP_NEEDS)
-    return bootstrap_estimate(value, interval, level, limits, note)
+    samples = patient_bootstrap(statistic, patients, resamples=resamples, seed=seed)[:, 0]
+    most = 1.0 if standardised else high - low
+    return partial_auroc_estimate(value, samples, most, int(m_patients), int(n_patients), level)
+
+
+def partial_auroc_estimate(
+    value: float, samples: Tensor, most: float, m: int, n: int, level: float = LEVEL
+) -> Estimate:
+    """The patient bootstrap's interval of a partial area: its deviation on the logit scale.
+
+    Few rows lie in the range, the area is skewed for it, and percentiles fall short: .90 with 50
+    patients of each class and false-positive rates up to .1, where this covers .94
+    (docs/coverage.md). Where all resamples agree, as at the largest area, a bound from disjoint
+    pairs stands in, as for an AUROC of 1 or 0; an area below 0, which has no logit, has
+    percentiles.
+
+    Args:
+        value: on the rows at hand.
+        samples: (resamples,) areas of the patient bootstrap, NaN where one class only was drawn.
+        most: the largest area: 1 if standardised, else the width of the range.
+        m: patients with a positive row.
+        n: patients with a negative row.
+        level: confidence level in (0, 1).
+    """
+    note = few_note(m, n, BOOTSTRAP_NEEDS)
+    (drawn,) = percentile_intervals(samples[:, None], level)
+    if drawn.low is not None and drawn.high is not None and drawn.high - drawn.low < 1e-9:
+        best = value >= most - 1e-9
+        bound = pairs_bound(float(best), m, n, level)
+        low = bound.low * most if best else min(value, 0.0)
+        high = value if best else value + (most - value) * bound.high
+        return replace(bound, value=value, low=low, high=high, note=note)
+    if drawn.low is None or not 0 < value < most:
+        estimate = bootstrap_estimate(value, drawn, level, (0.0, most), note)
+        return replace(estimate, low=min(estimate.low, value), high=max(estimate.high, value))
+    logits = torch.logit((samples / most).clamp(NEAREST, 1 - NEAREST))
+    half = normal_quantile(level) * float(logits[~logits.isnan()].std(correction=0))
+    centre = math.log(value / (most - value))
+    low, high = (most / (1 + math.exp(-(centre + h))) for h in (-half, half))
+    return Estimate(value, low, high, level, f"{drawn.method}, logit scale", note)
 
 
 def _range(

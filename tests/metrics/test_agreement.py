@@ -84,3 +84,9 @@ def test_undefined_and_impossible_readings_are_refused():
         cohens_kappa([0, 2], [0, 1], n_categories=2)
     with pytest.raises(MetricInputError, match="kappa weights 'cubic' are unknown"):
         cohens_kappa([0, 1], [0, 1], weights="cubic")
+
+
+@pytest.mark.parametrize("category", [float("inf"), 1e300, -1, 0.5])
+def test_categories_that_no_table_holds_are_refused(category: float):
+    with pytest.raises(MetricInputError, match="1 of 3 rows hold categories other than 0 to"):
+        cohens_kappa([0, 1, category], [0, 1, 1])

@@ -139,3 +139,9 @@ def test_impossible_bins_and_norms_are_refused():
         expected_calibration_error(Y, P, norm="l3")
     with pytest.raises(MetricInputError, match="binning 'area' is unknown; choose 'width' or 'mas"):
         reliability_curve(Y, P, binning="area")
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("nan")])
+def test_a_score_that_is_not_finite_is_refused_before_the_chance_error(score: float):
+    with pytest.raises(MetricInputError, match="1 of 4 scores in y_score are NaN or infinite"):
+        expected_calibration_error([0, 1, 0, 1], [score, 0.1, 0.2, 0.3], patient_ids=[1, 1, 2, 2])

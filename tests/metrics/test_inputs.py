@@ -57,3 +57,16 @@ def test_input_errors_are_medres_errors_and_value_errors_but_not_undefined_metri
     assert issubclass(MetricInputError, MedresError)
     assert issubclass(MetricInputError, ValueError)
     assert not issubclass(MetricInputError, UndefinedMetricError)
+
+
+@pytest.mark.parametrize("scores", [["0.1", "a"], [[0.1], [0.2, 0.3]], [object(), 1]])
+def test_what_is_no_number_is_refused_without_being_quoted(scores):
+    with pytest.raises(MetricInputError, match="labels or scores are not all numb") as error:
+        as_tensors([0, 1], scores)
+    assert error.value.__cause__ is None
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2, 2)])
+def test_neither_one_finding_nor_several_is_refused(shape):
+    with pytest.raises(MetricInputError, match=r"give \(N,\) for one finding, \(N, F\) for"):
+        as_tensors(np.ones(shape), np.ones(shape))

@@ -77,7 +77,10 @@ def test_the_interval_is_the_patient_bootstraps():
     estimate = partial_auroc(y, s, false_positive_rate=(0, 0.2), resamples=400)
     assert estimate.value == pytest.approx(sklearn.metrics.roc_auc_score(y, s, max_fpr=0.2))
     assert estimate.low < estimate.value < estimate.high
-    assert (estimate.method, estimate.note) == ("patient bootstrap, 400 resamples", "")
+    assert (estimate.method, estimate.note) == (
+        "patient bootstrap, 400 resamples, logit scale",
+        "",
+    )
     twice = partial_auroc(
         np.tile(y, 2), np.tile(s, 2), false_positive_rate=(0, 0.2), patient_ids=[*range(200)] * 2,
         resamples=400,
@@ -95,3 +98,29 @@ def test_ranges_that_are_none_and_one_class_are_refused():
         partial_auroc([0, 1], [0, 1], sensitivity=(0.5, 0.5))
     with pytest.raises(UndefinedMetricError, match="the partial AUROC is undefined: none of the 2"):
         partial_auroc([1, 1], [0, 1], sensitivity=(0.5, 1))
+
+
+def test_a_perfect_partial_area_has_a_bound_and_no_certainty():
+    y, s = [0] * 20 + [1] * 5, [*range(25)]
+    estimate = partial_auroc(y, s, false_positive_rate=(0, 0.1), resamples=50)
+    assert (estimate.value, estimate.high) == (1, 1)
+    assert estimate.low == pytest.approx(0.05 ** (1 / 5))
+    assert estimate.method == "one-sided Clopper-Pearson bound, 5 disjoint pairs"
+    plain = partial_auroc(y, s, false_positive_rate=(0, 0.1), standardised=False, resamples=50)
+    assert (plain.value, plain.low) == pytest.approx((0.1, 0.1 * 0.05 ** (1 / 5)))
+
+
+def test_resamples_that_all_agree_pretend_no_certainty():
+    y, s = [1] * 20 + [0] * 20, [*range(40)]  # every positive below every negative
+    estimate = partial_auroc(y, s, false_positive_rate=(0, 0.5), resamples=50)
+    assert (estimate.value, estimate.low) == pytest.approx((1 / 3, 0))
+    assert estimate.high == pytest.approx(1 / 3 + 2 / 3 * (1 - 0.05 ** (1 / 20)))
+
+
+def test_an_area_without_a_logit_has_percentiles_that_hold_it():
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 100)
+    s = generator.normal(size=100) - 2 * y
+    estimate = partial_auroc(y, s, false_positive_rate=(0.5, 1), resamples=50)
+    assert estimate.low <= estimate.value <= estimate.high < 0
+    assert estimate.method == "patient bootstrap, 50 resamples"
