@@ -21,7 +21,6 @@ from medres.metrics.finding_details import (
 )
 from medres.metrics.finding_evaluation import (
     FindingEvaluation,
-    FindingRows,
     evaluate_finding,
     prepare_finding,
 )
@@ -35,9 +34,7 @@ from medres.metrics.intervals import (
 from medres.metrics.macro import MacroEvaluation, evaluate_macro
 from medres.metrics.micro import MicroEvaluation, evaluate_micro
 from medres.metrics.multiclass import (
-    SUMMARIES,
     MulticlassEvaluation,
-    MulticlassRows,
     evaluate_multiclass,
     prepare_multiclass,
 )
@@ -174,33 +171,30 @@ def evaluate(
     _check_asked(asked or AskedDetails(), findings, len(label))
     patients = patient_groups(patient_ids, len(label), label.device)
     unit = unit or ("image" if patients.repeated else "patient")
-    parts = [
-        prepare_finding(name, label[:, f], score[:, f], patients, (thresholds or {}).get(name))
-        for f, name in enumerate(findings)
-    ]
-    classes = prepare_multiclass(label, score, patients) if kind == "multiclass" else None
-    blocks, of_classes = _resampled(parts, classes, patients, resamples, seed)
-    entries = tuple(
-        replace(
-            evaluate_finding(part, block, level=level, units=PLURALS[unit]),
-            details=_details(
-                labelled_rows(
-                    name, label[:, f], score[:, f], patients,
-                    level=level, resamples=resamples, seed=seed, units=PLURALS[unit],
-                ),
-                ~label[:, f].isnan(),
-                part.threshold,
-                asked or AskedDetails(),
+    # One finding after the other: each sees the same resamples, and memory stays that of one.
+    entries, blocks = [], []
+    for f, name in enumerate(findings):
+        threshold = (thresholds or {}).get(name)
+        part = prepare_finding(name, label[:, f], score[:, f], patients, threshold)
+        block = patient_bootstrap(part.statistics, patients, resamples=resamples, seed=seed)
+        entry = evaluate_finding(part, block, level=level, units=PLURALS[unit])
+        details = _details(
+            labelled_rows(
+                name, label[:, f], score[:, f], patients,
+                level=level, resamples=resamples, seed=seed, units=PLURALS[unit],
             ),
-        )
-        for f, (name, part, block) in enumerate(zip(findings, parts, blocks, strict=True))
-    )  # fmt: skip
+            ~label[:, f].isnan(),
+            threshold,
+            asked or AskedDetails(),
+        )  # fmt: skip
+        entries.append(replace(entry, details=details))
+        blocks.append(block)
     return EvaluationReport(
         unit=unit,
         n_patients=patients.n,
         n_studies=len(label) if unit == "study" else n_studies,
         n_images=len(label) if unit == "image" else n_images,
-        findings=entries,
+        findings=tuple(entries),
         macro=evaluate_macro(entries, blocks, level),
         micro=evaluate_micro(
             label,
@@ -214,9 +208,9 @@ def evaluate(
         )
         if kind == "multilabel" and len(findings) > 1
         else None,
-        multiclass=None
-        if classes is None
-        else evaluate_multiclass(classes, of_classes, findings, level=level),
+        multiclass=_classes(label, score, patients, findings, level, resamples, seed)
+        if kind == "multiclass"
+        else None,
         notes=_notes(entries, PLURALS[unit], patient_ids is not None),
     )
 
@@ -284,29 +278,18 @@ def _checked_table(
     return label, score
 
 
-def _resampled(
-    parts: Sequence[FindingRows],
-    classes: MulticlassRows | None,
+def _classes(
+    label: Tensor,
+    score: Tensor,
     patients: PatientGroups,
+    classes: Sequence[str],
+    level: float,
     resamples: int,
     seed: int,
-) -> tuple[list[Tensor], Tensor]:
-    """Statistics of the same resampled patients, for each finding and for the classes.
-
-    Returns:
-        One (resamples, K) for each finding, and (resamples, len(SUMMARIES)) or (resamples, 0).
-    """
-
-    def statistic(weights: Tensor) -> Tensor:
-        columns = [part.statistics(weights) for part in parts]
-        if classes is not None:
-            columns.append(classes.statistics(weights))
-        return torch.cat(columns, dim=1)
-
-    samples = patient_bootstrap(statistic, patients, resamples=resamples, seed=seed)
-    width = (samples.shape[1] - (len(SUMMARIES) if classes else 0)) // len(parts)
-    *blocks, rest = samples.tensor_split([width * (k + 1) for k in range(len(parts))], dim=1)
-    return blocks, rest
+) -> MulticlassEvaluation:
+    rows = prepare_multiclass(label, score, patients)
+    samples = patient_bootstrap(rows.statistics, patients, resamples=resamples, seed=seed)
+    return evaluate_multiclass(rows, samples, classes, level=level)
 
 
 def _notes(
