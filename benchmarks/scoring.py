@@ -221,28 +221,22 @@ def measure_memory(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def score_one(archive: Path, model: Path) -> None:
-    """Score one archive and print the peak memory of this process and of its readers, in MB."""
+    """Score one archive and print the peak memory of this process, in MB."""
     import resource
 
     from medres.bundle.directory import load_model
 
     start = time.perf_counter()
     score_with_medres(load_model(model), archive, "fp32")
-    kilo = {
-        "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "readers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
-    }
     seconds = time.perf_counter() - start
-    print(json.dumps({**{k: v / 1024 for k, v in kilo.items()}, "seconds": seconds}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux has kilobytes
+    print(json.dumps({"process": peak, "seconds": seconds}))
 
 
 def memory_section(found: Mapping[int, Mapping[str, float]]) -> str:
     """Markdown for RESULTS.md."""
-    lines = ["| images | peak of the process, MB | of a reader, MB | s |", "|---|---|---|---|"]
-    lines += [
-        f"| {count} | {m['process']:.0f} | {m['readers']:.0f} | {m['seconds']:.0f} |"
-        for count, m in found.items()
-    ]
+    lines = ["| images | peak of the process, MB | s |", "|---|---|---|"]
+    lines += [f"| {n} | {m['process']:.0f} | {m['seconds']:.0f} |" for n, m in found.items()]
     few, many = (found[count]["process"] for count in MEMORY_COUNTS)
     return (
         "## Memory of scoring\n\n"

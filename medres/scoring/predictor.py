@@ -120,7 +120,9 @@ class Predictor:
         """Logits (B, F) float64 of network inputs (B, 1, S, S)."""
         with torch.inference_mode(False):  # else its weights could never again lead a gradient
             network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
-        logits = AutocastInferer(self.precision)(images.to(self.device), network)
+        # By default CUDA rounds the inputs of fp32 convolutions to TF32's 10 bits.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision != "fp32"):
+            logits = AutocastInferer(self.precision)(images.to(self.device), network)
         # Metrics follow the scores' device and compute in float64, which MPS has not.
         logits = logits.cpu() if logits.device.type == "mps" else logits
         return logits.double()
