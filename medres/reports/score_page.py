@@ -143,7 +143,7 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
 
 def _guard_sentence(guard: Mapping[str, Any]) -> str:
     """How many images are flagged, and how many of the model's own kind might be."""
-    share = guard["flagged_images"] / guard["images"]
+    share = guard["flagged_images"] / max(guard["images"], 1)
     return (
         f"The guard flagged {guard['flagged_images']:,} of {guard['images']:,} images "
         f"({share:.1%}) in {_counted(guard['flagged_studies'], 'study', 'studies')} as of another "

@@ -153,3 +153,12 @@ def test_a_folder_in_use_is_refused(
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert scored(pictures)[0] == 2
     assert "another process is writing results here" in capsys.readouterr().err
+
+
+def test_an_archive_of_which_nothing_can_be_scored_has_its_tables_and_its_page(
+    scored: Callable[..., tuple[int, dict]], tmp_path: Path
+) -> None:
+    (tmp_path / "text.dcm").write_text("no image")
+    status, summary = scored(tmp_path / "text.dcm")
+    assert (status, summary["inputs"], summary["rejected"]) == (3, 1, 1)
+    assert "Nothing was scored." in (tmp_path / "out" / "summary.html").read_text()
