@@ -30,6 +30,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks.frozen_phase --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.metrics --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.page_opening --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.scoring --out benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.scoring --memory --out benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.export --out benchmarks/RESULTS.md
 
 install: $(VENV)/installed

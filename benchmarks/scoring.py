@@ -184,6 +184,9 @@ def first_result(model: Model, archive: Path) -> float:
 
 def as_section(seconds: Mapping[str, float], first: float) -> str:
     """Markdown for RESULTS.md."""
+    import torch
+
+    threads = torch.get_num_threads()
     usual = min(value for name, value in seconds.items() if name.startswith("MONAI"))
     lines = ["| | images/s | times MONAI's best | of its bound |", "|---|---|---|---|"]
     for name, value in seconds.items():
@@ -196,9 +199,8 @@ def as_section(seconds: Mapping[str, float], first: float) -> str:
         "## Scoring an archive\n\n"
         f"`python -m benchmarks.scoring`: {IMAGES} radiographs of 2048 x 2048, ResNet-18 at {SIZE}"
         f",\nmedians of {ROUNDS} turns. The bound is reading alone and the network alone, one "
-        f"after the other.\nFirst batch on the disk after {first:.1f} s.\n{seen_on(PACKAGES)}\n\n"
-        + "\n".join(lines)
-        + "\n"
+        f"after the other.\nFirst batch on the disk after {first:.1f} s. Threads of the network: "
+        f"{threads}.\n{seen_on(PACKAGES, threads=threads)}\n\n" + "\n".join(lines) + "\n"
     )
 
 
