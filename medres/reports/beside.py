@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medres.errors import ConfigError
 from medres.files import read_json
-from medres.metrics.estimate import Estimate, Figure, UndefinedEstimate
-from medres.metrics.independent_difference import independent_difference
 from medres.reports.extra_tables import ExtraTable
 from medres.reports.forest import ForestRow
 from medres.reports.summary import (
@@ -20,6 +18,9 @@ from medres.reports.summary import (
     format_estimate,
     unit_of,
 )
+
+if TYPE_CHECKING:
+    from medres.metrics.estimate import Figure
 
 COMPARED = (
     *("prevalence", "auroc", "sensitivity", "specificity", "ppv", "npv"),
@@ -139,26 +140,30 @@ def _thresholds(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
 def _row(
     kind: FigureKind, here: Mapping[str, Any], there: Mapping[str, Any], name: str
 ) -> tuple[str, ...]:
+    from medres.metrics.independent_difference import independent_difference  # late: it takes torch
+
     bounds = (-math.inf, math.inf) if kind.key in UNBOUNDED else (-1.0, 1.0)
     first, second = _figure(here.get(kind.key)), _figure(there.get(kind.key))
     found = independent_difference(first, second, second_name=name, limits=bounds)
     shown = [format_estimate(entry.get(kind.key), percent=kind.percent) for entry in (here, there)]
-    return (kind.name, *shown, _points(found, percent=kind.percent))
+    return (kind.name, *shown, _points(found.as_json(), percent=kind.percent))
 
 
 def _figure(estimate: Mapping[str, Any] | None) -> Figure:
+    from medres.metrics.estimate import Estimate, UndefinedEstimate
+
     if not estimate or estimate.get("value") is None or estimate.get("low") is None:
         return UndefinedEstimate(str((estimate or {}).get("undefined") or "not computed"))
     return Estimate(estimate["value"], estimate["low"], estimate["high"], estimate["level"])
 
 
-def _points(figure: Figure, *, percent: bool) -> str:
+def _points(difference: Mapping[str, Any], *, percent: bool) -> str:
     """A difference: of shares in percentage points."""
-    if isinstance(figure, UndefinedEstimate):
-        return f"undefined ({figure.reason})"
+    if difference["value"] is None:
+        return f"undefined ({difference['undefined']})"
     scale, places, unit = (100, 1, " points") if percent else (1, 3, "")
     value, low, high = (
-        _with_sign(number * scale, places) for number in (figure.value, figure.low, figure.high)
+        _with_sign(difference[key] * scale, places) for key in ("value", "low", "high")
     )
     return f"{value}{unit} ({low} to {high})"
 

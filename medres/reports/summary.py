@@ -302,6 +302,7 @@ def _describe_macro(evaluation: Mapping[str, Any]) -> Iterator[str]:
     if not values:
         yield "The AUROC is undefined for every finding."
         return
+    yield from _describe_prevalences(findings)
     if macro.get("auroc"):
         named = len(macro.get("findings") or values)
         mean = format_estimate(macro["auroc"])
@@ -314,6 +315,18 @@ def _describe_macro(evaluation: Mapping[str, Any]) -> Iterator[str]:
         )
     if left_out := describe_left_out(evaluation):
         yield f"Left out of the mean: {left_out}."
+
+
+def _describe_prevalences(findings: Mapping[str, Any]) -> Iterator[str]:
+    shares = {
+        name: finding["prevalence"]["value"]
+        for name, finding in findings.items()
+        if (finding.get("prevalence") or {}).get("value") is not None
+    }
+    if len(shares) > 1:
+        least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+        low, high = (format_number(shares[name], percent=True) for name in (least, most))
+        yield f"Prevalence lies between {low} ({least}) and {high} ({most})."
 
 
 def describe_left_out(evaluation: Mapping[str, Any]) -> str:

@@ -110,9 +110,10 @@ def test_summary_without_threshold_says_so(evaluation: dict[str, Any]) -> None:
 
 def test_summary_of_several_findings_names_what_is_left_out(several: dict[str, Any]) -> None:
     sentences = describe_evaluation(several)
-    assert sentences[1] == "Macro AUROC, the plain mean over 1 finding: 0.833 (0.500–0.970)."
+    assert sentences[1].startswith("Prevalence lies between 40.0% (opacity) and 40.0%")
+    assert sentences[2] == "Macro AUROC, the plain mean over 1 finding: 0.833 (0.500–0.970)."
     assert sentences[-1] == "Left out of the mean: pneumothorax (no positive patients)."
-    assert len(sentences) == 3
+    assert len(sentences) == 4
 
 
 def test_summary_of_several_findings_names_worst_and_best(several: dict[str, Any]) -> None:
