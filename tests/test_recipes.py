@@ -54,6 +54,7 @@ def test_the_recipes_in_python_run_and_give_what_they_say(done: dict[str, Any]) 
     assert done["loaded"].trained
     assert done["trainer"].state.iteration == 12
     assert done["area"].value == pytest.approx(8 / 9)
+    assert done["heat"].shape == (1, 1, 224, 224)
     assert done["hit"].value == pytest.approx(2 / 3)
 
 
@@ -63,11 +64,16 @@ def test_the_recipes_in_json_are_built_by_monai(items: list[dict[str, Any]]) -> 
         for language, text in BLOCKS
         if language == "json"
     ]
-    chain, network = parts
+    chain, network, handler, training = parts
     assert isinstance(chain, Compose)
     assert isinstance(network, GrayscaleResNet)
     image = chain(items[0])["image"]
     assert network(image[None]).shape == (1, 1)
+    assert handler.metric.thresholds["opacity"].value == 0.5
+    assert training["schedule"].total_steps == 1000
+    assert float(training["loss"](torch.zeros(1, 1), torch.ones(1, 1))) == pytest.approx(
+        0.6931, abs=1e-4
+    )
 
 
 def test_recipes_are_short() -> None:

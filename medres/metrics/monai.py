@@ -51,7 +51,7 @@ class EvaluationMetric(CumulativeIterationMetric):
         figure: which one `aggregate` returns: "auroc", "sensitivity", "f1_score", ….
         finding: whose figure; None: the only finding's, or for "auroc" and "average_precision" of
             several the macro mean.
-        thresholds: locked, by finding, for the figures that need one.
+        thresholds: locked, by finding, for the figures that need one; a number too, as JSON has it.
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
 
@@ -67,14 +67,14 @@ class EvaluationMetric(CumulativeIterationMetric):
         activation: Activation | None = None,
         figure: str = "auroc",
         finding: str | None = None,
-        thresholds: dict[str, Threshold] | None = None,
+        thresholds: Mapping[str, Threshold | float] | None = None,
         resamples: int = EPOCH_RESAMPLES,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self._synced = False
         self.findings, self.kind, self.activation = tuple(findings), kind, activation
-        self.figure, self.thresholds = figure, thresholds or {}
+        self.figure, self.thresholds = figure, _as_thresholds(thresholds or {})
         self.resamples, self.seed = resamples, seed
         if finding is not None and finding not in self.findings:
             raise MetricInputError(
@@ -186,6 +186,13 @@ class EvaluationMetric(CumulativeIterationMetric):
         return torch.tensor(figure.value, dtype=torch.float64)
 
 
+def _as_thresholds(given: Mapping[str, Threshold | float]) -> dict[str, Threshold]:
+    return {
+        name: t if isinstance(t, Threshold) else Threshold(float(t), "set by hand", 0)
+        for name, t in given.items()
+    }
+
+
 def _plain(values: Tensor) -> Tensor:
     """(B, F) float64 of (B,) or (B, F); MPS has no float64."""
     values = values.as_subclass(Tensor)
@@ -248,8 +255,7 @@ class EvaluationMetricHandler(IgniteMetricHandler):
         patient_key: str = "patient_id",
         save_details: bool = True,
     ) -> None:
-        keys = [CommonKeys.PRED, CommonKeys.LABEL]
-        super().__init__(metric, None, output_transform or from_engine(keys), save_details)
+        super().__init__(metric, None, output_transform or _pred_and_label, save_details)
         self.metric, self.patient_key = metric, patient_key
 
     def iteration_completed(self, engine: Any) -> None:
@@ -281,6 +287,11 @@ class EvaluationMetricHandler(IgniteMetricHandler):
         if self.save_details and self._engine is not None:
             self._engine.state.metric_details[self._name] = self.metric.report().as_json()
         return value
+
+
+def _pred_and_label(output: Any) -> Any:
+    """Of an engine's output; a function of the module, since MONAI's own cannot be pickled."""
+    return from_engine([CommonKeys.PRED, CommonKeys.LABEL])(output)
 
 
 def _patients_of(batch: Any, key: str) -> Any:
