@@ -32,6 +32,7 @@ VERBS = {
     "fold": ("fold", "put a model's stem into its first convolution, exactly or not at all"),
     "export": ("export", "write a model as ONNX, torch.export or OpenVINO, and check it"),
     "explain": ("explain", "see where in an image a model sees a finding"),
+    "serve": ("serve", "look at runs and scored archives in a browser"),
     "show": ("show", "look at one image as medres sees it"),
     "index": ("index", "list the images of a folder, and why others are none"),
     "doctor": ("doctor", "say what this installation can read and run"),
