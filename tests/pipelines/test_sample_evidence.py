@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.guard import measure, own_images
+from benchmarks.wrong_images import foreign, read, spoilt
+from medres.bundle.directory import load_model
+from medres.data.manifest import read_manifest
 from medres.data.prepare import PrepareOptions, prepare_manifest
 from medres.imaging.read import read_grayscale
 from medres.phantom.sample import SampleRecipe, ensure_sample_data
@@ -82,3 +87,22 @@ def test_trained_on_one_scanner_it_works_on_the_other(sample: Path, tmp_path: Pa
     argv = [str(model), str(sample), "--where", "scanner=B", "--out", str(out)]
     assert main(["evaluate", *argv]) == 0
     assert auroc(out)["value"] >= 0.90
+
+
+def test_its_guard_flags_spoilt_radiographs_and_few_of_its_own(demo: Path) -> None:
+    model = load_model(demo / "model")
+    records, images = own_images(model, read_manifest(demo / "manifest.csv"), "test")
+    guard = model.guard
+    own = sum(v.flagged for v in guard.check(records, measure(model, images)))
+    assert own <= binom.ppf(0.999, len(images), guard.false_alarms.interval()[1])
+    for kind, wrong in spoilt(images, guard.limits):
+        flagged = sum(v.flagged for v in guard.check(records, measure(model, wrong)))
+        assert flagged / len(images) >= 0.9, kind
+
+
+def test_its_guard_flags_every_other_kind_of_image(demo: Path, test_data: Path) -> None:
+    model = load_model(demo / "model")
+    for kind, sources in foreign(test_data / "data", None):
+        records, images = read(sources, model.record.preprocessing)
+        verdicts = model.guard.check(records, measure(model, images))
+        assert sum(v.flagged for v in verdicts) / len(images) >= 0.95, kind
