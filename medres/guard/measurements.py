@@ -28,6 +28,7 @@ OUTLINE_SIDE = 16
 """A chest's organs are told apart at 2 cm, a sixteenth of a thorax; a finding is not."""
 QUANTILES = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98)
 SCALES = (1, 2, 4)
+GRID = 64
 FAINT = 1e-4
 """Contrast, in standard deviations of the training pixels, below which images count as equal."""
 
@@ -117,9 +118,14 @@ def _measure(
 
 
 def measure_pixels(images: Tensor, limits: tuple[float, float]) -> Tensor:
-    """(B, 14) of images (B, 1, S, S): quantiles, clipped shares, log contrast at three scales."""
+    """(B, 14) of images (B, 1, S, S): quantiles, clipped shares, log contrast at three scales.
+
+    Of large images some 64 rows and columns are looked at: all of them would tell no more, and
+    sorting them takes a fifth of the network's own time.
+    """
     low, high = limits
-    values = images.flatten(1)
+    step = max(1, images.shape[-1] // GRID)
+    values = images[:, :, ::step, ::step].flatten(1)
     edge = 1e-3 * (high - low)
     places = torch.tensor(QUANTILES, device=values.device)
     return torch.cat(
@@ -135,5 +141,7 @@ def measure_pixels(images: Tensor, limits: tuple[float, float]) -> Tensor:
 
 def _log_contrast(images: Tensor) -> Tensor:
     """(B, 1) log of the mean absolute difference of neighbours: noise and blankness at a scale."""
-    down, right = images.diff(dim=-2).abs(), images.diff(dim=-1).abs()
+    step = max(1, images.shape[-1] // GRID)
+    down = images[..., ::step].diff(dim=-2).abs()
+    right = images[..., ::step, :].diff(dim=-1).abs()
     return ((down.mean((1, 2, 3)) + right.mean((1, 2, 3))) / 2 + FAINT).log()[:, None]
