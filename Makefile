@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/medres demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
