@@ -17,7 +17,7 @@ test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --dist loadscope $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
