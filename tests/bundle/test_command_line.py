@@ -97,6 +97,7 @@ def test_monais_own_checks_pass(model_copy, data, verb):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.load`:FutureWarning")
 def test_monai_exports_torchscript(model_copy, data):
     monai(model_copy, command("ckpt_export"), data)
     assert torch.jit.load(model_copy / "model.ts")(torch.zeros(1, 1, 64, 64)).shape == (1, 1)
