@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medres.bundle.card import SHOWN
 from medres.bundle.directory import write_bundle, write_weights
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
@@ -243,6 +244,20 @@ def _image_rule(data: TrainingData) -> ImageRule:
     records = data.survey.records
     rows = data.manifest.split("train")
     return ImageRule.learn({ImageKind.of(records[row.image, row.frame]) for row in rows})
+
+
+def add_figures(
+    config: RunConfig, data: TrainingData, record: ModelRecord, evaluation: dict[str, Any]
+) -> ModelRecord:
+    """Put the figures on test cases into the model's record, card and metadata; returns it."""
+    shown = {
+        finding: {name: figures[name] for name in SHOWN if figures.get(name)}
+        for finding, figures in evaluation["findings"].items()
+    }
+    cases = f"{evaluation['n']['patients']} test patients of the data set it was trained on"
+    record = replace(record, figures={"cases": cases, "findings": shown})
+    write_bundle(config.out / "model", record, _seen(data))
+    return record
 
 
 def _seen(data: TrainingData) -> SeenCases:

@@ -104,6 +104,7 @@ def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
         allowed=config.evaluation.images,
         keys=config.out / "predictions" / "cases.csv",
     )
+    record = run_folder.add_figures(config, data, record, evaluation)
     card = config.out / "model" / CARD_NAME
     page = write_evidence(evaluation, config.out / "report", model_card=card, sections=[shown])
     print(format_summary(evaluation))

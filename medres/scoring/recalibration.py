@@ -89,6 +89,7 @@ def recalibrate(
         thresholds={**kept, **thresholds},
         calibration=calibration,
         replaced=(*record.replaced, old),
+        figures={},  # they were those of the old temperature and thresholds
     )
     return Recalibrated(new, changes, tuple(notes))
 

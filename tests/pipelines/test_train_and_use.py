@@ -101,6 +101,8 @@ def test_evaluation_of_the_test_split_repeats_the_report(trained: Path, tmp_path
     card = (trained / "model" / "docs" / "README.md").read_bytes()
     assert (tmp_path / "model_card.md").read_bytes() == card
     assert (trained / "report" / "model_card.md").read_bytes() == card
+    assert b"On 6 test patients" in card
+    assert b"| AUROC | " in card
 
 
 def test_pixels_stand_in_a_report_only_where_they_are_allowed(
