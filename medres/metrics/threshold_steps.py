@@ -9,6 +9,7 @@ the last digit, as one from the scores.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -98,10 +99,10 @@ def _unit_scale(largest: float) -> tuple[int, int, int]:
 
 def _scale(smallest: float, largest: float) -> tuple[int, int, int]:
     """Decimals and ends of a scale over any scores, from 1,000 to 10,000 steps long."""
-    span, size = largest - smallest, max(abs(smallest), abs(largest))
+    span, size = min(largest - smallest, sys.float_info.max), max(abs(smallest), abs(largest))
     room = 15 - math.ceil(math.log10(size)) if size else STEPS_EXPONENT  # float64's own digits
     wanted = STEPS_EXPONENT - math.ceil(math.log10(span)) if span else STEPS_EXPONENT
-    decimals = max(-300, min(wanted, room, 15))
+    decimals = max(-305, min(wanted, room, 15))  # below, 10^decimals loses digits
     unit = 10.0**decimals
     lowest, highest = math.floor(smallest * unit), math.ceil(largest * unit)
     return decimals, lowest, highest if highest > lowest else lowest + 1

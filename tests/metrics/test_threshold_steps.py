@@ -51,6 +51,14 @@ def test_steps_reach_down_to_a_negative_score_and_hold_a_single_one():
     assert (alone.tp[-1], alone.fp[-1]) == (0, 0)
 
 
+def test_steps_span_all_that_a_score_can_be():
+    steps = steps_of([0, 1, 0, 1], [-1.7e308, 1.7e308, 0.0, 1e308], probabilities=False)
+    assert (steps.decimals, steps.lowest, steps.highest) == (-305, -1700, 1700)
+    assert counts_at_step(steps, -1700) == (2, 2)
+    assert counts_at_step(steps, 0) == (2, 1)
+    assert counts_at_step(steps, 1001) == (1, 0)
+
+
 def test_steps_hold_a_locked_threshold_beyond_the_scores():
     assert steps_of([0, 1], [0.01, 0.02]).decimals == 5
     assert steps_of([0, 1], [0.01, 0.02], locked=0.4).decimals == 4
