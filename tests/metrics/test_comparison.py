@@ -203,7 +203,7 @@ def test_a_margin_must_be_positive_and_a_standard_error_known():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_holm_equals_statsmodels(p_values):
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 

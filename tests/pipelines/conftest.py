@@ -8,7 +8,7 @@ from medres.reports import paper
 from pipelines.__main__ import main
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_plot_a_report() -> Iterator[None]:
     """Of the plots for a paper these tests see the first alone: fonts in PDF take a second."""
     whole = paper.list_drawings

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ import pytest
 from pipelines.__main__ import main
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children heed SIGINT, which a shell's background jobs and theirs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_server_answers_until_it_is_interrupted(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pipelines", "serve", str(tmp_path), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ QUICK += ["--model.weights", "none", "--training.batch_size", "18", "--device", 
 
 
 @pytest.fixture(scope="module")
-def labels(pictures: Path) -> Path:
+def labels(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A label table of the pictures, four of them uncertain, all of them ultrasound."""
+    folder = tmp_path_factory.mktemp("labels") / "archive"
+    shutil.copytree(pictures.parent, folder)
     with pictures.open() as stream:
         rows = list(csv.DictReader(stream))
     for row in rows[:4]:
         row["label"] = "-1"
-    path = pictures.parent / "uncertain_labels.csv"
+    path = folder / "uncertain_labels.csv"
     with path.open("w", newline="") as stream:
         table = csv.DictWriter(stream, ["image", "patient_id", "label", "modality"])
         table.writeheader()

@@ -1,6 +1,8 @@
 """What is found under a source: every file once, whatever its name and place."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ def find(*sources: Path, references=lambda _: [], **options) -> dict[str, Found]
     return by_name
 
 
+@pytest.fixture
+def removed(tmp_path: Path) -> Iterator[None]:
+    """A folder so deep that pytest's own removal runs out of recursion."""
+    yield
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+@pytest.mark.usefixtures("removed")
 def test_a_folder_is_walked_to_any_depth_and_nothing_is_left_out(tmp_path: Path) -> None:
     deep = tmp_path
     while len(str(deep)) < 3000:
