@@ -3,6 +3,7 @@
     medres report scores.csv --out report
     medres report scores.csv --out report --validation validation.csv --prevalence 0.05
     medres report scores.csv --out report --threshold 0.5 --compare other.csv
+    medres report scores.csv --out report --model runs/mine/model
 
 Columns: `y_true` and `y_score`, or `<finding>` and `<finding>_score` for several findings; optional
 `patient_id`, and subgroup columns such as sex, age, scanner, view, site. Leaves
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
+    from medres.bundle.record import ModelRecord
     from medres.config import EvaluationConfig
     from medres.data.score_table import ScoreTable
     from medres.metrics.finding_details import AskedDetails
@@ -56,7 +58,9 @@ class ReportConfig:
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
         device: where to compute.
-        model_card: Markdown on the model that gave the scores, to lie beside the page.
+        model: directory of the model that gave the scores: its locked thresholds hold, and its
+            card lies beside the page.
+        model_card: Markdown on a model of another program, likewise.
     """
 
     scores: Path
@@ -82,6 +86,7 @@ class ReportConfig:
     device: str = "cpu"
     intended_use: str = ""
     beside: tuple[str, ...] = ()
+    model: Path | None = None
     model_card: Path | None = None
 
 
@@ -89,14 +94,16 @@ def run(config: ReportConfig) -> Path:
     """Read, judge and write; returns the path of the HTML report."""
     import torch
 
+    from medres.bundle.directory import read_record
     from medres.data.score_table import read_scores
     from medres.metrics.evaluation import evaluate
     from medres.reports.beside import read_beside
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
 
-    table = read_scores(config.scores)
-    thresholds, notes = choose_thresholds(config, table)
+    record = read_record(config.model) if config.model else None
+    table = read_scores(config.scores, record.findings if record else ())
+    thresholds, notes = choose_thresholds(config, table, record)
     asked, more = ask_details(config, table)
     several: Literal["binary", "multilabel"] = "multilabel" if table.findings[1:] else "binary"
     score = torch.tensor(table.y_score, dtype=torch.float64, device=config.device)
@@ -106,7 +113,7 @@ def run(config: ReportConfig) -> Path:
         findings=table.findings,
         patient_ids=table.patient_ids,
         thresholds=thresholds,
-        kind="multiclass" if config.kind == "multiclass" else several,
+        kind="multiclass" if "multiclass" in (config.kind, record and record.kind) else several,
         asked=asked,
         resamples=config.resamples,
         seed=config.seed,
@@ -123,7 +130,8 @@ def run(config: ReportConfig) -> Path:
     if config.compare:
         evaluation["comparison"] = compare_tables(config, table, thresholds)
     evaluation["cases"], shown = list_cases(table, thresholds)
-    page = write_evidence(evaluation, config.out, model_card=config.model_card, sections=[shown])
+    card = config.model / "docs" / "README.md" if config.model else config.model_card
+    page = write_evidence(evaluation, config.out, model_card=card, sections=[shown])
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
@@ -148,18 +156,29 @@ def list_cases(
 
 
 def choose_thresholds(
-    config: ReportConfig, table: ScoreTable
+    config: ReportConfig, table: ScoreTable, record: ModelRecord | None = None
 ) -> tuple[dict[str, Threshold], list[str]]:
-    """Thresholds given by hand, or chosen on the validation table, and notes on findings without.
+    """Thresholds given by hand, the model's, or chosen on the validation table.
+
+    Returns:
+        The thresholds, and notes on findings without.
 
     Raises:
-        ConfigError: both were given, or a threshold that is no number or of no finding.
+        ConfigError: several were given, or a threshold that is no number or of no finding.
         ManifestError: the validation table does not hold the findings.
     """
     from medres.data.score_table import read_scores
     from medres.errors import ConfigError
     from medres.metrics.operating_point import Threshold
 
+    if record:
+        if config.threshold or config.validation or config.model_card:
+            raise ConfigError(
+                "--model brings thresholds and a card; leave out --threshold, --validation and "
+                "--model-card"
+            )
+        without = [name for name in record.findings if name not in record.thresholds]
+        return dict(record.thresholds), [f"{n}: the model holds no threshold." for n in without]
     if config.validation is None:
         return {
             name: Threshold(value, "given by hand", 0) for name, value in _given(config, table)
@@ -330,6 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--model", type=Path, help="that gave the scores, for its thresholds")
     parser.add_argument("--model-card", type=Path, help="Markdown, to lie beside the page")
     parser.add_argument("--intended-use", default="", metavar="TEXT", help="for the report")
     parser.add_argument(

@@ -165,6 +165,21 @@ def test_threshold_and_validation_together_are_refused(tmp_path: Path, capsys):
     assert "give --threshold or --validation, not both" in capsys.readouterr().err
 
 
+def test_a_model_brings_its_thresholds_and_its_card(trained: Path, tmp_path: Path, capsys):
+    scores, model = trained / "predictions" / "test.csv", trained / "model"
+    out = tmp_path / "report"
+    assert main([str(scores), "--out", str(out), "--model", str(model)]) == 0
+    record = json.loads((model / "configs" / "medres.json").read_text(encoding="utf-8"))
+    found = evaluation(out)["findings"]
+    assert {name: f["threshold"]["value"] for name, f in found.items()} == {
+        name: t["value"] for name, t in record["thresholds"].items()
+    }
+    card = (out / "model_card.md").read_text(encoding="utf-8")
+    assert card == (model / "docs" / "README.md").read_text(encoding="utf-8")
+    assert main([str(scores), "--out", str(out), "--model", str(model), "--threshold", "0.5"]) == 2
+    assert "--model brings thresholds and a card; leave out" in capsys.readouterr().err
+
+
 def test_bad_cells_end_in_a_message_with_row_and_column(tmp_path: Path, capsys):
     path = tmp_path / "scores.csv"
     path.write_text("y_true,y_score\n1,0.5\nmaybe,0.5\n", encoding="utf-8")
