@@ -1,6 +1,5 @@
 """Grad-CAM: MONAI's as oracle, evidence at a known place, and a network left as it was."""
 
-import gc
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -21,13 +20,7 @@ from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import STAGES, apply_stage_states, stage_modules
 from medres.transforms.geometry import FitGeometryd, fit_square, unfit_square
 
-
-@pytest.fixture(autouse=True)
-def freed():
-    """Networks that cycles of handlers or hooks hold: gigabytes over a module."""
-    yield
-    gc.collect()
-
+pytestmark = pytest.mark.usefixtures("freed")
 
 Trained = Callable[[nn.Module], nn.Module]
 

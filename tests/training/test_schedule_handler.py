@@ -1,5 +1,4 @@
 import copy
-import gc
 import json
 from collections import Counter
 
@@ -19,13 +18,7 @@ from medres.training.optimizer import apply_schedule, build_optimizer
 from medres.training.presets import PRESETS, build_schedule
 from medres.training.schedule_handler import ScheduleHandler, optimizer_step
 
-
-@pytest.fixture(autouse=True)
-def freed():
-    """Networks that cycles of handlers or hooks hold: gigabytes over a module."""
-    yield
-    gc.collect()
-
+pytestmark = pytest.mark.usefixtures("freed")
 
 EPOCHS, STEPS = 5, 2
 
