@@ -23,8 +23,8 @@ from medres.imaging.isolated import IsolatedReader, NetworkInput
 from medres.imaging.reader_pool import ReaderPool
 from medres.imaging.reader_protocol import ReadRequest
 from medres.imaging.resampling import Fit
-from medres.scoring.index import Planned
 from medres.scoring.inputs import stack_inputs
+from medres.scoring.pictures import Planned
 from medres.scoring.predictor import Predictor
 
 CONSTANT = "all pixels are equal, so there is nothing to classify"

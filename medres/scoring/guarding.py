@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medres.guard.guard import Guard
-from medres.scoring.index import Row
+from medres.scoring.pictures import Row
 
 GuardMode = Literal["mark", "withhold", "off"]
 GUARD_COLUMNS = {"guard_distance": "float64", "guard_flag": "bool", "guard_reason": "string"}

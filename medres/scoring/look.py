@@ -15,7 +15,8 @@ from medres.imaging.grayscale import ImageRecord
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.reader_pool import ReaderPool
 from medres.imaging.reader_protocol import ReadRequest
-from medres.scoring.index import ELSEWHERE, Facts, Index, Picture
+from medres.scoring.index import ELSEWHERE, Index
+from medres.scoring.pictures import Facts, Picture
 from medres.scoring.sources import Found, members_of
 
 GROUP = 256  # files whose headers are committed together

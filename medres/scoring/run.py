@@ -37,9 +37,10 @@ from medres.models.folded_norm import fold_batch_norm
 from medres.scoring.combine import Rule, check_rule
 from medres.scoring.engine import Engine
 from medres.scoring.guarding import GuardCounts, GuardMode
-from medres.scoring.index import Index, Planned
+from medres.scoring.index import Index
 from medres.scoring.journal import Journal
 from medres.scoring.look import ALONE, Look, Shard
+from medres.scoring.pictures import Planned
 from medres.scoring.plan import Plan, make_plan
 from medres.scoring.predictor import Predictor
 from medres.scoring.sources import Found, find_files

@@ -13,7 +13,7 @@ from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason
 from medres.scoring.combine import Probabilities
 from medres.scoring.guarding import worst_verdict
-from medres.scoring.index import Row
+from medres.scoring.pictures import Row
 from medres.scoring.run import ScoringRun, Settings, check_settings
 from medres.scoring.tables import combine_rows
 

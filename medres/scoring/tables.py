@@ -22,7 +22,8 @@ from medres.files import written_whole
 from medres.imaging.defined_terms import is_uid
 from medres.scoring.combine import SIDES, Combined, Rule, combine_images
 from medres.scoring.guarding import GUARD_COLUMNS, is_flagged, worst_verdict
-from medres.scoring.index import Index, Row
+from medres.scoring.index import Index
+from medres.scoring.pictures import Row
 
 ROWS = 8192  # held at a time
 IMAGE_COLUMNS = {
