@@ -293,7 +293,8 @@ def _map_values(
     if not is_tabular(stored, rendering):
         return _render_values(stored.astype(np.float64), rendering, intensity)
     pixels = np.empty(stored.shape, np.float32)
-    for _ in look_up_rows(stored, rendering, intensity, out=pixels):
+    table = value_table(rendering, intensity)
+    for _ in look_up_rows(stored, table, rendering.stored_low, out=pixels):
         pass
     return pixels
 
@@ -312,8 +313,8 @@ def value_table(rendering: Rendering, intensity: Intensity) -> NDArray[np.float3
 
 def look_up_rows(
     stored: NDArray[Any],
-    rendering: Rendering,
-    intensity: Intensity,
+    table: NDArray[np.float32],
+    low: int,
     out: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Display or modality values of tabular pixels, a few rows at a time: they stay in cache.
@@ -322,15 +323,19 @@ def look_up_rows(
     the pixels' type, negative ones counted from its end: wrapping an index costs less than
     clipping it.
 
+    Args:
+        stored: (H, W) integers.
+        table: of `value_table`.
+        low: the stored value that it begins with.
+        out: (H, W), where the values go; None for a block that is used again.
+
     Yields:
         The first row and the (R, W) values of each block: a part of `out`, (H, W), or else memory
         that serves the next block as well.
     """
-    low, high = rendering.stored_low, rendering.stored_high
-    table = value_table(rendering, intensity)
     kind, size = stored.dtype.kind, stored.dtype.itemsize
     if size > 2:
-        stored = np.clip(stored, low, high)
+        stored = np.clip(stored, low, low + len(table) - 1)
         kind, size = "i" if low < 0 else "u", 2
     possible = np.arange(2 ** (8 * size), dtype=f"u{size}").view(f"{kind}{size}")
     spread = table.take(possible.astype(np.intp) - low, mode="clip")

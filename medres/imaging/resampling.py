@@ -70,11 +70,12 @@ def render_resampled(
     padding = padding_mask(stored, rendering.padding)
     if padding is None and stored.shape != wanted and is_tabular(stored, rendering):
         shape = (stored.shape[0], stored.shape[1])
-        line = _straight_line(value_table(rendering, intensity))
-        if line is None:
-            return resample_rows(look_up_rows(stored, rendering, intensity), shape, wanted)
-        slope, start = line
         low, high = rendering.stored_low, rendering.stored_high
+        table = value_table(rendering, intensity)
+        line = _straight_line(table)
+        if line is None:
+            return resample_rows(look_up_rows(stored, table, low), shape, wanted)
+        slope, start = line
         means = resample_rows(_float_rows(stored, low, high), shape, wanted)
         return (means - np.float32(low)) * np.float32(slope) + np.float32(start)
     return resample(fill_padding(*render(stored, rendering, intensity)), wanted)
