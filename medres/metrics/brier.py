@@ -15,6 +15,7 @@ from medres.metrics.calibration import (
     bootstrapped,
     check_bins,
     check_probabilities,
+    count_outside,
 )
 from medres.metrics.estimate import LEVEL, Estimate
 from medres.metrics.inputs import ArrayLike, as_tensors, read_back
@@ -116,7 +117,7 @@ def brier_parts(
     """
     label, score = as_tensors(y_true, y_score)
     check_bins(bins, binning)
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     sums = bin_columns(label, score, bins, binning).sum(0)
     squared = ((score - label) ** 2).mean()
     *parts, n_outside = read_back(label, score, squared, *murphy_parts(sums, squared), outside)

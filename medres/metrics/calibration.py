@@ -114,7 +114,7 @@ def expected_calibration_error(
     check_bins(bins, binning)
     if norm not in ("l1", "l2", "max"):
         raise MetricInputError(f"norm {norm!r} is unknown; choose 'l1', 'l2' or 'max'")
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     check_probabilities("the calibration error", *read_back(label, score, outside))
     sums = bin_columns(label, score, bins, binning)
     patients = patient_groups(patient_ids, label.numel(), label.device)
@@ -298,7 +298,7 @@ def reliability_curve(
         MetricInputError: shapes differ, a label not 0, 1 or NaN, a score not finite.
     """
     label, score = as_tensors(y_true, y_score)
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     check_bins(bins, binning)
     check_probabilities("the reliability curve", *read_back(label, score, outside))
     sums = bin_columns(label, score, bins, binning).sum(0)
@@ -351,7 +351,7 @@ def bootstrapped(
         MetricInputError: a label not 0, 1 or NaN, or a score not finite.
     """
     patients = patient_groups(patient_ids, label.numel(), label.device)
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     whole = statistic(torch.ones_like(score)[None])[0, 0]
     value, n_outside = read_back(label, score, whole, outside)
     check_probabilities(name, n_outside)
@@ -362,6 +362,11 @@ def bootstrapped(
         seed=seed,
     )
     return estimate(value, percentile_intervals(samples, level)[0], level)
+
+
+def count_outside(y_score: Tensor) -> Tensor:
+    """How many scores lie outside [0, 1], on their device: for `check_probabilities`."""
+    return ((y_score < 0) | (y_score > 1)).sum()
 
 
 def check_probabilities(name: str, n_outside: float) -> None:

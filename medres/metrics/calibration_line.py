@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medres.errors import UndefinedMetricError
 from medres.metrics.by_finding import each_finding
-from medres.metrics.calibration import check_probabilities
+from medres.metrics.calibration import check_probabilities, count_outside
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
 from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
@@ -119,7 +119,7 @@ def calibration_line(
     """
     label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     figures = read_back(
         label, score, outside, *line_coefficients(label, logits_of(score), patients)
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medres.errors import MetricInputError
 from medres.metrics.by_finding import each_finding
-from medres.metrics.calibration import check_probabilities
+from medres.metrics.calibration import check_probabilities, count_outside
 from medres.metrics.estimate import LEVEL
 from medres.metrics.inputs import ArrayLike, as_tensors, read_back
 from medres.metrics.intervals import PatientGroups, normal_quantile, patient_groups
@@ -144,7 +144,7 @@ def decision_curve(
             raise MetricInputError(f"{name} {share}; give a share strictly between 0 and 1")
     label, score = as_tensors(y_true, y_score)
     patients = patient_groups(patient_ids, label.numel(), label.device)
-    outside = ((score < 0) | (score > 1)).sum()
+    outside = count_outside(score)
     n_outside, m = read_back(label, score, outside, label.sum())
     check_probabilities("the decision curve", n_outside)
     check_both_classes("the decision curve", int(m), label.numel() - int(m))
@@ -174,13 +174,13 @@ def curve_figures(
     odds = thresholds / (1 - thresholds)
     everybody = torch.full_like(thresholds, -torch.inf)
     return (
-        _benefit(y_true, y_score, patients, thresholds, odds, prevalence, level),
-        _benefit(y_true, y_score, patients, everybody, odds, prevalence, level),
-        _avoided(y_true, y_score, patients, thresholds, odds, prevalence, level),
+        _figure(y_true, y_score, patients, thresholds, odds, prevalence, level, called=True),
+        _figure(y_true, y_score, patients, everybody, odds, prevalence, level, called=True),
+        _figure(y_true, y_score, patients, thresholds, odds, prevalence, level, called=False),
     )
 
 
-def _benefit(
+def _figure(
     y_true: Tensor,
     y_score: Tensor,
     patients: PatientGroups,
@@ -188,32 +188,23 @@ def _benefit(
     odds: Tensor,
     prevalence: float | None,
     level: float,
+    *,
+    called: bool,
 ) -> NetBenefit:
-    """Benefit of rows at or above the thresholds, false ones weighing −odds."""
-    tp, fp = counts_at(y_true, y_score, thresholds)
-    m = y_true.sum()
-    shares = _shares(tp, fp, m, y_true.numel() - m, prevalence)
-    error = _error(y_true, y_score, patients, thresholds, (tp, fp), odds, prevalence, called=True)
-    return _limits(shares[0] - odds * shares[1], error, 1.0, odds, patients.n, level)
+    """Benefit of the rows at or above the thresholds, false ones weighing −odds.
 
-
-def _avoided(
-    y_true: Tensor,
-    y_score: Tensor,
-    patients: PatientGroups,
-    thresholds: Tensor,
-    odds: Tensor,
-    prevalence: float | None,
-    level: float,
-) -> NetBenefit:
-    """Negatives not called, less the positives that are missed for them."""
+    Or, where not `called`, interventions avoided: the negatives among the other rows, less the
+    positives that are missed for them.
+    """
     tp, fp = counts_at(y_true, y_score, thresholds)
     m = y_true.sum()
     n = y_true.numel() - m
-    fn, tn = m - tp, n - fp
-    missed, spared = _shares(fn, tn, m, n, prevalence)
-    error = _error(y_true, y_score, patients, thresholds, (fn, tn), odds, prevalence, called=False)
-    return _limits(spared - missed / odds, error / odds, 1.0, 1 / odds, patients.n, level)
+    counts = (tp, fp) if called else (m - tp, n - fp)
+    up, down = _shares(*counts, m, n, prevalence)
+    error = _error(y_true, y_score, patients, thresholds, counts, odds, prevalence, called=called)
+    if called:
+        return _limits(up - odds * down, error, odds, patients.n, level)
+    return _limits(down - up / odds, error / odds, 1 / odds, patients.n, level)
 
 
 def _shares(
@@ -267,20 +258,19 @@ def _error(
 def _limits(
     value: Tensor,
     error: Tensor,
-    up: Tensor | float,
-    down: Tensor | float,
+    down: Tensor,
     n_patients: int,
     level: float,
 ) -> NetBenefit:
     """Normal limits; where no patient stands behind the figure, the rule of three instead.
 
     Without a called row there is no variance, but elsewhere a share of up to 1 − (1 − level)^(1/n)
-    of the patients may be called, and each moves the figure up or down by so much.
+    of the patients may be called, and each moves the figure up by 1 or down by `down`.
     """
     z = normal_quantile(level)
     rare = 1 - (1 - level) ** (1 / n_patients)
     still = error <= 0
     low = torch.where(still, value - rare * down, value - z * error)
-    high = torch.where(still, value + rare * up, value + z * error)
+    high = torch.where(still, value + rare, value + z * error)
     table = torch.stack([value, low, high]).tolist()
     return NetBenefit(*(tuple(row) for row in table))
