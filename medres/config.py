@@ -49,6 +49,8 @@ Preset = Literal[
     "full",
 ]
 """Of unfreezing; see `medres.training.presets`."""
+ShownImages = Literal["none", "synthetic", "all"]
+"""Whose pixels a page may show: nobody's; the phantom's, which show nobody; all, patients' too."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +318,7 @@ class EvaluationConfig:
     miss_cost: float = 10.0
     prevalence: float | None = None
     intended_use: str = ""
-    images: Literal["none", "synthetic", "all"] = "synthetic"
+    images: ShownImages = "synthetic"
 
 
 @dataclass(frozen=True)

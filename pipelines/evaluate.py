@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from medres.config import ShownImages
 from pipelines import zoo
 from pipelines.shell import exit_status
 
@@ -65,7 +66,7 @@ class EvaluateConfig:
     prevalence: float | None = None
     intended_use: str = ""
     beside: tuple[str, ...] = ()
-    images: Literal["none", "synthetic", "all"] = "synthetic"
+    images: ShownImages = "synthetic"
     trust: bool = False
 
 
@@ -281,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--images",
-        choices=["none", "synthetic", "all"],
+        choices=get_args(ShownImages),
         default="synthetic",
         help="whose pixels may stand in the report: nobody's, the phantom's alone, all",
     )

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
+from medres.config import ShownImages
 from pipelines.shell import exit_status
 
 PROGRAM = "medres serve"
@@ -39,7 +40,7 @@ class ServeConfig:
 
     folder: Path
     port: int = PORT
-    images: Literal["none", "synthetic", "all"] = "synthetic"
+    images: ShownImages = "synthetic"
     sources: Path | None = None
     model: Path | None = None
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--images",
-        choices=["none", "synthetic", "all"],
+        choices=get_args(ShownImages),
         default="synthetic",
         help="whose pixels an archive may show: nobody's, the phantom's alone, all",
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medres.config import ShownImages
 from medres.metrics.operating_point import Threshold
-from medres.reports.case_pictures import Images, cases_of_a_kind, draw_case_pictures
+from medres.reports.case_pictures import cases_of_a_kind, draw_case_pictures
 from medres.reports.cases import cases_as_json, select_cases, write_case_keys
 from medres.reports.cases_section import cases_section
 from medres.reports.section import Section
@@ -22,7 +23,7 @@ def show_cases(
     findings: Sequence[str],
     thresholds: Mapping[str, Threshold],
     *,
-    allowed: Images,
+    allowed: ShownImages,
     keys: Path,
 ) -> tuple[dict[str, Any], Section]:
     """Choose the cases, write whose they are, and draw those that may be shown.

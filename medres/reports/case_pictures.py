@@ -7,18 +7,19 @@ shown at all is decided here, before a pixel is read.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medres.config import ShownImages
 from medres.models.grad_cam import grad_cam
-from medres.phantom.synthetic import is_synthetic
+from medres.phantom.synthetic import may_show
 from medres.reports.cases import KINDS, PER_KIND, ShownCase
 from medres.reports.cases_section import CasePicture
+from medres.reports.picture_pair import as_jpeg, pair_with_map
 from medres.scoring.case_scores import CaseScores, ImageScores
 from medres.scoring.predictor import Predictor
 from medres.training.dataset import as_items
@@ -28,13 +29,10 @@ from medres.transforms.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from medres.data.manifest import ManifestRow
 
-Images = Literal["none", "synthetic", "all"]
 MOST_PICTURES = 60
 """On a page: 1.8 MB at most."""
 SIDE = 224
 QUALITY = 80
-ORANGE = np.array([230, 159, 0], np.float32)  # Okabe & Ito's: seen with every colour blindness
-OPACITY = 0.7
 
 
 def cases_of_a_kind(findings: int) -> int:
@@ -48,7 +46,7 @@ def draw_case_pictures(
     scores: CaseScores,
     cases: Mapping[str, Sequence[ShownCase]],
     *,
-    allowed: Images,
+    allowed: ShownImages,
 ) -> dict[tuple[str, int], CasePicture]:
     """Draw the cases whose image may be shown, by finding and place; at most `MOST_PICTURES`.
 
@@ -80,11 +78,9 @@ def draw_case_pictures(
     return pictures
 
 
-def _may_show(images: ImageScores, row: ManifestRow, allowed: Images) -> bool:
-    if allowed != "synthetic":
-        return allowed == "all"
+def _may_show(images: ImageScores, row: ManifestRow, allowed: ShownImages) -> bool:
     file, _, _ = images.manifest.address(row).partition("::")
-    return is_synthetic(Path(file))
+    return may_show(Path(file), allowed)
 
 
 def compose_picture(
@@ -101,17 +97,9 @@ def compose_picture(
         preprocessing: that made the input; the clipped range is shown from black to white.
         words: of the picture.
     """
-    from PIL import Image
-
     fitted = preprocessing.statistics
     gray = (image * fitted.std + fitted.mean - fitted.low) / (fitted.high - fitted.low)
-    plain = np.repeat(255 * gray.clip(0, 1)[..., None], 3, axis=-1)
-    share = OPACITY * heat[..., None]
-    both = np.concatenate([plain, plain * (1 - share) + ORANGE * share], axis=1)
-    picture = Image.fromarray(both.round().astype(np.uint8))
     side = min(SIDE, image.shape[0])
-    picture = picture.resize((2 * side, side), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=QUALITY, optimize=True)
-    address = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    jpeg = as_jpeg(pair_with_map(gray, heat), (2 * side, side), QUALITY)
+    address = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return CasePicture(address, 2 * side, side, words)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from medres.config import ShownImages
 from medres.errors import MedresError
-from medres.phantom.synthetic import is_synthetic
+from medres.phantom.synthetic import may_show
+from medres.reports.picture_pair import as_jpeg, pair_with_map
 from medres.serving.worklist import read_keys
 
 if TYPE_CHECKING:
     from medres.bundle.directory import Model
     from medres.scoring.explanation import Explanation
 
-Images = Literal["none", "synthetic", "all"]
 LONGEST = 512
 """Side of a picture, in pixels."""
-ORANGE, OPACITY = (230.0, 159.0, 0.0), 0.7
+QUALITY = 85
 WORKING = Lock()
 """One picture at a time: each takes a processor for some tenths of a second."""
 
@@ -38,7 +36,7 @@ class PictureSource:
         model: folder of the model that scored it; None for not given.
     """
 
-    allowed: Images = "none"
+    allowed: ShownImages = "none"
     sources: Path | None = None
     model: Path | None = None
 
@@ -68,9 +66,7 @@ class PictureSource:
         inside = file.is_relative_to(self.sources.resolve())
         if not name or not inside or not file.is_file():
             return ""
-        if self.allowed == "synthetic" and not is_synthetic(file):
-            return ""
-        return f"{file}{separator}{member}"
+        return f"{file}{separator}{member}" if may_show(file, self.allowed) else ""
 
     def draw(self, address: str, frame: int, finding: str) -> bytes | None:
         """The image and its map side by side as JPEG; None where it cannot be read.
@@ -105,19 +101,11 @@ def _load(folder: str) -> Model:
 
 def compose(explained: Explanation) -> bytes:
     """Put an image, and the same with its map, side by side, as JPEG."""
-    from PIL import Image
-
-    plain = np.repeat(255 * explained.pixels.clip(0, 1)[..., None], 3, axis=-1)
-    share = OPACITY * explained.heat[..., None]
-    both = np.concatenate([plain, plain * (1 - share) + np.array(ORANGE) * share], axis=1)
-    picture = Image.fromarray(both.round().astype(np.uint8))
     rows, columns = explained.pixels.shape
     tall = rows * explained.pixel_aspect
     scale = min(1.0, LONGEST / max(tall, columns))
     size = (max(2, round(2 * columns * scale)), max(1, round(tall * scale)))
-    stream = io.BytesIO()
-    picture.resize(size, Image.Resampling.LANCZOS).save(stream, "JPEG", quality=85)
-    return stream.getvalue()
+    return as_jpeg(pair_with_map(explained.pixels, explained.heat), size, QUALITY)
 
 
 def describe_image(row: Mapping[str, Any]) -> str:

@@ -12,19 +12,19 @@ import torch
 from model_records import STATISTICS
 from PIL import Image
 
+from medres.config import ShownImages
 from medres.data.labels import LabelSchema
 from medres.data.manifest import Manifest, ManifestRow
 from medres.models.resnet import GrayscaleResNet
 from medres.phantom.sample import SampleRecipe
 from medres.reports import case_pictures
 from medres.reports.case_pictures import (
-    ORANGE,
-    Images,
     cases_of_a_kind,
     compose_picture,
     draw_case_pictures,
 )
 from medres.reports.cases import ShownCase
+from medres.reports.picture_pair import ORANGE
 from medres.scoring.case_scores import CaseScores, ImageScores
 from medres.scoring.predictor import Predictor
 from medres.transforms.preprocessing import Preprocessing
@@ -102,7 +102,9 @@ CASES = {"opacity": (ShownCase("missed", 0, 0.4, True), ShownCase("missed", 1, 0
 
 
 @pytest.mark.parametrize(("allowed", "shown"), [("none", []), ("synthetic", [0]), ("all", [0, 1])])
-def test_only_what_is_allowed_is_drawn(scored: tuple, allowed: Images, shown: list[int]) -> None:
+def test_only_what_is_allowed_is_drawn(
+    scored: tuple, allowed: ShownImages, shown: list[int]
+) -> None:
     pictures = draw_case_pictures(*scored, CASES, allowed=allowed)
     assert list(pictures) == [("opacity", place) for place in shown]
     assert all(decoded(p.address).shape == (64, 128, 3) for p in pictures.values())

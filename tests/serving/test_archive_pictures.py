@@ -10,9 +10,10 @@ import pytest
 from archives import write_archive, write_keys
 from PIL import Image
 
+from medres.config import ShownImages
 from medres.phantom.sample import SampleRecipe
 from medres.scoring.explanation import Explanation
-from medres.serving.archive_pictures import Images, PictureSource, compose, describe_image
+from medres.serving.archive_pictures import PictureSource, compose, describe_image
 
 OWN = "studies/p0001/s1/i1.dcm"
 
@@ -38,7 +39,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     ("allowed", "found"), [("none", []), ("synthetic", ["own"]), ("all", ["own", "real"])]
 )
 def test_only_what_is_allowed_and_was_scored_is_found(
-    folders: tuple[Path, Path], allowed: Images, found: list[str]
+    folders: tuple[Path, Path], allowed: ShownImages, found: list[str]
 ) -> None:
     results, sources = folders
     pictures = PictureSource(allowed, sources, Path("model"))
