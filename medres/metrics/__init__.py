@@ -28,6 +28,7 @@ an `UndefinedEstimate` where the labels do not define one. Labels of NaN are mis
 - `sample_size`: what precision n cases give, and how many cases a precision takes
 - `recalibration`: temperature, Platt and isotonic scaling, over the fits in `logistic`
 - `aggregation`: images to studies to patients
+- `finding_rows`: one finding's rows and all its statistics under any resample
 - `finding_evaluation`, `finding_details`, `macro`, `micro`, `multiclass`: parts of a report
 - `evaluation`: all of it in one call, per finding, macro and micro
 - `monai`: the same inside MONAI's and Ignite's evaluators

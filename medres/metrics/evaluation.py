@@ -19,11 +19,8 @@ from medres.metrics.finding_details import (
     finding_details,
     labelled_rows,
 )
-from medres.metrics.finding_evaluation import (
-    FindingEvaluation,
-    evaluate_finding,
-    prepare_finding,
-)
+from medres.metrics.finding_evaluation import FindingEvaluation, evaluate_finding
+from medres.metrics.finding_rows import prepare_finding
 from medres.metrics.inputs import ArrayLike, as_tensors, check_counts
 from medres.metrics.intervals import (
     RESAMPLES,

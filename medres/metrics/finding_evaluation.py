@@ -1,4 +1,7 @@
-"""Everything that a report says about one finding, from one sort and one set of resamples."""
+"""Everything that a report says about one finding: its figures and curves.
+
+All come from one sort of its rows and one set of resamples of them, see `finding_rows`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,11 @@ from medres.metrics.calibration import (
     BINS,
     NOT_PROBABILITIES,
     ReliabilityCurve,
-    bin_columns,
-    calibration_error,
     calibration_error_estimate,
     chance_error,
     reliability_from_bins,
 )
-from medres.metrics.curve_bands import GRID, CurveBand, bands_of, curve_ordinates
+from medres.metrics.curve_bands import CurveBand, bands_of
 from medres.metrics.curves import (
     PrecisionRecallCurve,
     RocCurve,
@@ -33,9 +34,9 @@ from medres.metrics.curves import (
 )
 from medres.metrics.estimate import Figure, UndefinedEstimate
 from medres.metrics.finding_details import FindingDetails
+from medres.metrics.finding_rows import COLUMNS, PROPORTIONS, STATISTICS, FindingRows
 from medres.metrics.intervals import (
     BootstrapInterval,
-    PatientGroups,
     bootstrap_estimate,
     clustered_proportion,
     patient_groups,
@@ -47,28 +48,14 @@ from medres.metrics.operating_point import (
     UNDEFINED_BECAUSE,
     Confusion,
     Threshold,
-    decision_indicators,
 )
 from medres.metrics.placements import clustered_variance, delong_area
 from medres.metrics.ranking import (
     average_precision_estimate,
     patients_by_class,
 )
-from medres.metrics.sorted_scores import (
-    RankedScores,
-    area_under_roc,
-    cumulative_counts,
-    mean_precision,
-    rank_scores,
-)
 from medres.metrics.threshold_steps import ThresholdSteps, threshold_steps
 
-PROPORTIONS = ("prevalence", "sensitivity", "specificity", "ppv", "npv")
-STATISTICS = ("auroc", "average_precision", "brier_score", "expected_calibration_error")
-COLUMNS = (*STATISTICS, *PROPORTIONS)
-"""Columns of `FindingRows.statistics`, before one observed frequency for each calibration bin and
-the ordinates of the curves."""
-WIDTH = len(COLUMNS) + BINS + 2 * len(GRID)
 RANKING = ("auroc", "auroc_delong", "average_precision")
 FIGURES = (*RANKING, *STATISTICS[2:], *PROPORTIONS)
 """What a finding reports: the columns, and the AUROC once more with DeLong's interval beside it."""
@@ -147,116 +134,6 @@ class FindingEvaluation:
                 else None,
             },
         }
-
-
-@dataclass(frozen=True, eq=False)
-class FindingRows:
-    """The labelled rows of one finding, sorted once, ready for any number of resamples.
-
-    Attributes:
-        finding: its name.
-        y_true: (N,) float64 in {0, 1}.
-        y_score: (N,) float64.
-        patients: the patient of each row, among all patients of the evaluation.
-        threshold: locked, or None.
-        n_missing: rows that were left out.
-        ranked: the same rows sorted by score.
-        columns: (N, 7 + 3 × BINS) what each row adds to sums: 1, label, squared error, tp, fp, tn,
-            fn, and the calibration bins.
-    """
-
-    finding: str
-    y_true: Tensor
-    y_score: Tensor
-    patients: PatientGroups
-    threshold: Threshold | None
-    n_missing: int
-    ranked: RankedScores
-    columns: Tensor
-
-    def statistics(self, weights: Tensor) -> Tensor:
-        """Recompute every figure on weighted patients.
-
-        Args:
-            weights: (B, P) how often each patient counts.
-
-        Returns:
-            (B, WIDTH) float64: the figures in order of COLUMNS, the observed frequency in each
-            calibration bin, `curve_ordinates`; NaN where the weights do not define one.
-        """
-        if not self.y_true.numel():
-            shape = (len(weights), WIDTH)
-            return torch.full(shape, torch.nan, dtype=self.y_true.dtype, device=weights.device)
-        rows = weights.index_select(1, self.patients.index)
-        tp, fp = cumulative_counts(self.ranked, rows.index_select(1, self.ranked.order))
-        sums = rows.to(self.columns.dtype) @ self.columns
-        n, positive, error, *decisions = sums[:, :7].unbind(1)
-        return torch.cat(
-            [
-                torch.stack(
-                    [
-                        area_under_roc(tp, fp),
-                        mean_precision(tp, fp),
-                        error / n,
-                        calibration_error(sums[:, 7:]),
-                        positive / n,
-                        *_proportions(*decisions),
-                    ],
-                    dim=1,
-                ),
-                sums[:, 7 + 2 * BINS :] / sums[:, 7 : 7 + BINS],
-                curve_ordinates(tp, fp),
-            ],
-            dim=1,
-        )
-
-    @property
-    def is_patient_level(self) -> bool:
-        """Whether no patient has two labelled rows, so that the closed intervals hold."""
-        per_patient = torch.bincount(self.patients.index, minlength=self.patients.n)
-        return int(per_patient.max()) <= 1
-
-
-def _proportions(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> list[Tensor]:
-    """Sensitivity, specificity, PPV, NPV; NaN where nothing is in the denominator."""
-    return [tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn)]
-
-
-def prepare_finding(
-    finding: str,
-    y_true: Tensor,
-    y_score: Tensor,
-    patients: PatientGroups,
-    threshold: Threshold | None,
-) -> FindingRows:
-    """Leave out the rows without a label, and sort the others.
-
-    Args:
-        finding: its name.
-        y_true: (N,) float64, 0, 1 or NaN = missing.
-        y_score: (N,) float64, finite where the label is given.
-        patients: the patient of each row.
-        threshold: locked, or None.
-    """
-    given = ~y_true.isnan()
-    label, score = y_true[given], y_score[given]
-    cut = torch.inf if threshold is None else threshold.value
-    one = torch.ones_like(label)
-    columns = [
-        torch.stack([one, label, (score - label) ** 2], dim=1),
-        decision_indicators(label, score, cut),
-        bin_columns(label, score),
-    ]
-    return FindingRows(
-        finding=finding,
-        y_true=label,
-        y_score=score,
-        patients=PatientGroups(patients.index[given], patients.n),
-        threshold=threshold,
-        n_missing=y_true.numel() - label.numel(),
-        ranked=rank_scores(label, score).drop_repeats(),
-        columns=torch.cat(columns, dim=1),
-    )
 
 
 def evaluate_finding(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from medres.metrics.estimate import LEVEL, Estimate, Figure, UndefinedEstimate
-from medres.metrics.finding_evaluation import COLUMNS, FindingEvaluation
+from medres.metrics.finding_evaluation import FindingEvaluation
+from medres.metrics.finding_rows import COLUMNS
 from medres.metrics.intervals import bootstrap_estimate, percentile_intervals
 
 
