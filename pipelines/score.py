@@ -189,7 +189,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
     add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the network")
-    add("--batch-size", type=int, default=16, help="images a forward pass")
+    add(
+        "--batch-size",
+        type=int,
+        default=16,
+        help="images kept together (16)",
+    )
     add("--workers", type=int, help="processes that read images; one a processor, at most 8")
     add("--read-seconds", type=int, help="after which reading one image counts as hung (120)")
     add("--combine", choices=("mean", "max", "noisy-or"), default="mean", help="images to studies")

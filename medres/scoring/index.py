@@ -180,12 +180,16 @@ class Index:
             yield _facts(facts), count
 
     def mark_copies(self) -> None:
-        """Of images that are one instance with equal pixels in several files, keep the first."""
+        """Of a study's images that are one instance with equal pixels in several files, keep one.
+
+        The first by name; of one study, since a shard knows of no other's.
+        """
         self.database.execute("UPDATE images SET copy = 0 WHERE copy = 1")
         self.database.execute(
             "UPDATE images SET copy = 1 WHERE (picture, frame) IN ("
             "SELECT id, frame FROM (SELECT p.id, i.frame, row_number() OVER ("
-            "PARTITION BY p.sop_uid, i.frame, json_extract(i.result, '$.sha256') ORDER BY p.name"
+            "PARTITION BY p.study, p.sop_uid, i.frame, json_extract(i.result, '$.sha256') "
+            "ORDER BY p.name"
             ") AS place FROM images i JOIN pictures p ON p.id = i.picture "
             "WHERE p.sop_uid != '' AND p.left_out = '' AND i.status = 'scored' AND p.sop_uid IN ("
             "SELECT sop_uid FROM pictures WHERE sop_uid != '' GROUP BY sop_uid HAVING count(*) > 1)"
@@ -242,22 +246,24 @@ class Index:
     def rejected(self) -> Iterator[tuple[str, int | None, str, str]]:
         """Name, frame (None for a whole file), reason and words of all that cannot be scored."""
         rows = self.database.execute(
-            "SELECT name, NULL, reason, message FROM files WHERE reason IS NOT NULL "
-            f"UNION ALL SELECT {ADDRESS}, i.frame, "
+            "SELECT * FROM ("
+            "SELECT name AS address, NULL AS frame, reason, message FROM files "
+            f"WHERE reason IS NOT NULL UNION ALL SELECT {ADDRESS}, i.frame, "
             "json_extract(i.result, '$.reason'), json_extract(i.result, '$.message') "
             "FROM images i JOIN pictures p ON p.id = i.picture "
-            "WHERE i.status = 'rejected' AND p.left_out = '' ORDER BY 1, 2"
+            "WHERE i.status = 'rejected' AND p.left_out = '') ORDER BY key(address), frame"
         )
         yield from rows
 
     def not_chosen(self) -> Iterator[tuple[str, int | None, str]]:
         """Name, frame (None for a whole file) and why, of all that was passed by."""
         rows = self.database.execute(
-            "SELECT name, NULL, aside FROM files WHERE aside NOT IN ('', ?) "
+            "SELECT * FROM ("
+            "SELECT name AS address, NULL AS frame, aside FROM files WHERE aside NOT IN ('', ?) "
             f"UNION ALL SELECT {ADDRESS}, i.frame, "
             "iif(i.copy = 1 AND p.left_out = '', ?, p.left_out) "
             "FROM images i JOIN pictures p ON p.id = i.picture "
-            "WHERE p.left_out != '' OR i.copy = 1 ORDER BY 1, 2",
+            "WHERE p.left_out != '' OR i.copy = 1) ORDER BY key(address), frame",
             (ELSEWHERE, COPY),
         )
         yield from rows
@@ -265,11 +271,13 @@ class Index:
     def addresses(self) -> Iterator[tuple[str, str, str, str, str, str]]:
         """Address, study, series UID, SOP UID, patient, and SHA-256 of the first frame's pixels."""
         rows = self.database.execute(
-            "SELECT name, '', '', '', '', '' FROM files WHERE aside != ? AND name NOT IN ("
-            "SELECT name FROM pictures) UNION ALL "
+            "SELECT * FROM ("
+            "SELECT name AS address, '' AS study, '', '', '', '' FROM files "
+            "WHERE aside != ? AND name NOT IN (SELECT name FROM pictures) UNION ALL "
             f"SELECT {ADDRESS}, p.study, p.series_uid, "
             "p.sop_uid, p.patient, coalesce((SELECT json_extract(result, '$.sha256') FROM images "
-            "WHERE picture = p.id ORDER BY frame LIMIT 1), '') FROM pictures p ORDER BY 1",
+            "WHERE picture = p.id ORDER BY frame LIMIT 1), '') FROM pictures p) "
+            "ORDER BY key(address), key(study)",
             (ELSEWHERE,),
         )
         yield from rows

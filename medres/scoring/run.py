@@ -58,7 +58,7 @@ class Settings:
     Args:
         device: where the network computes.
         precision: of the network; fp32 gives the same scores on every device, to rounding.
-        batch_size: images a forward pass.
+        batch_size: images that are kept together; no score depends on it.
         workers: reading processes; None for one a processor, at most 8.
         rule: which images are scored; None for the model's own.
         combine: from images to studies.
