@@ -111,7 +111,7 @@ class Index:
                 (
                     *(name, picture.part, picture.study, picture.series_uid, picture.sop_uid),
                     picture.patient,
-                    json.dumps(values[-1]),
+                    json.dumps(values[1][-1]),
                 ),
             ).lastrowid
             self.database.executemany(

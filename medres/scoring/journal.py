@@ -1,10 +1,10 @@
 """The journal of a results folder: what has been seen and scored, appended and never changed.
 
-A line is eight hexadecimal digits, the CRC-32 of what follows, a blank, and one JSON object. The
-first line says whose results these are; the others are files and images, each later one standing in
-place of an earlier one of the same name. What was appended is on the disk when `commit` returns. A
-process that is killed, or a disk that is full, leaves at most a broken end, which the next opening
-cuts off; a line that is damaged further up counts as absent, and what it said is done again.
+The first line says whose results these are; the others are files and images, each later one
+standing in place of an earlier one of the same name (`medres.scoring.sealed_lines` has their form).
+What was appended is on the disk when `commit` returns. A process that is killed, or a disk that is
+full, leaves at most a broken end, which the next opening cuts off; a line that is damaged further
+up counts as absent, and what it said is done again.
 
 One process at a time has a journal open: the lock is the operating system's, and ends with it.
 """
@@ -14,17 +14,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from medres.data.pseudonyms import Keys
 from medres.errors import ResultsError
+from medres.scoring.sealed_lines import SealedLines, add_checksum, check_line
 
 NAME, LOCK = "journal.jsonl", "lock"
-SCHEMA = "medres.journal/1"
-CRC_DIGITS = 8
+SCHEMA = "medres.journal/2"
 
 
 class Journal:
@@ -34,24 +34,25 @@ class Journal:
         folder: of the results; made where it is not there.
         identity: what may not differ between two runs on one folder, in words for each: the model,
             the sources. Values that differ are told by their key.
+        keys: of the site, under whose secret it is sealed whose image a line is.
 
     Raises:
         ResultsError: another process has it open; other results stand in the folder; no journal
             can be written there.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, identity: Mapping[str, str], keys: Keys) -> None:
+        self.path, self._lines = folder / NAME, SealedLines(keys)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(folder / LOCK)
         self._file = _open_private(self.path)
         try:
             self._end = _cut_broken_end(self._file)
-            head = next(_sound_lines(self.path), None)
+            head = _read_head(self.path)
             if head is None:
                 self._file.truncate(0)
                 self._end = 0
-                self.commit([{"journal": SCHEMA, **identity}])
+                self._commit(add_checksum(json.dumps({"journal": SCHEMA, **identity}).encode()))
                 _sync_folder(folder)
             else:
                 _check_identity(folder, head, identity)
@@ -61,9 +62,8 @@ class Journal:
 
     def replay(self) -> Iterator[dict[str, Any]]:
         """Every sound line but the first, in the order of writing."""
-        lines = _sound_lines(self.path)
-        next(lines, None)
-        yield from lines
+        with self.path.open("rb") as file:
+            yield from (entry for line in file if (entry := self._lines.read(line)) is not None)
 
     def commit(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Append entries and wait until the disk has them: all of them, or none.
@@ -71,7 +71,9 @@ class Journal:
         Raises:
             ResultsError: the disk is full, or cannot be written to.
         """
-        content = b"".join(map(_line, entries))
+        self._commit(b"".join(map(self._lines.write, entries)))
+
+    def _commit(self, content: bytes) -> None:
         try:
             self._append(content)
             os.fsync(self._file.fileno())
@@ -106,23 +108,11 @@ class Journal:
         self.close()
 
 
-def _line(entry: Mapping[str, Any]) -> bytes:
-    text = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None where the line is damaged."""
-    text = line[CRC_DIGITS + 1 : -1]
-    if not line.endswith(b"\n") or line[: CRC_DIGITS + 1] != b"%08x " % zlib.crc32(text):
-        return None
-    entry: dict[str, Any] = json.loads(text)
-    return entry
-
-
-def _sound_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_head(path: Path) -> dict[str, Any] | None:
+    """The first sound line; None where there is none."""
     with path.open("rb") as file:
-        yield from (entry for line in file if (entry := _parse(line)) is not None)
+        text = next((text for line in file if (text := check_line(line)) is not None), None)
+    return None if text is None else json.loads(text)
 
 
 def _cut_broken_end(file: IO[bytes]) -> int:

@@ -16,7 +16,7 @@ from medres.imaging.isolated import IsolatedReader
 from medres.imaging.reader_pool import ReaderPool
 from medres.imaging.reader_protocol import ReadRequest
 from medres.scoring.index import ELSEWHERE, Index
-from medres.scoring.pictures import Facts, Picture
+from medres.scoring.pictures import Facts, Picture, address_of
 from medres.scoring.sources import Found, members_of
 
 GROUP = 256  # files whose headers are committed together
@@ -134,7 +134,7 @@ class Look:
 
     def _pictures(self, found: Found, records: list[tuple[str, ImageRecord]]) -> Iterator[Picture]:
         for part, frames, record in _wanted(found, records):
-            facts, address = Facts.of(record), f"{found.name}::{part}" if part else found.name
+            facts, address = Facts.of(record), address_of(found.name, part)
             study = self._uid(record.study_instance_uid) or self._uid(found.study)
             uids = (self._uid(record.series_instance_uid), self._uid(record.sop_instance_uid))
             patient = self.keys.of_patient(record.patient_id)

@@ -67,16 +67,16 @@ class Picture:
     facts: Facts
 
     def as_json(self) -> list[Any]:
-        """A list, for the journal."""
+        """Two lists, for the journal: whose it is, and what it is."""
         frames = self.frames
         counted = len(frames) if isinstance(frames, range) else list(frames)
-        whose = (self.study, self.series_uid, self.sop_uid, self.patient)
-        return [self.part, counted, *whose, self.facts.as_json()]
+        whose = [self.part, self.study, self.series_uid, self.sop_uid]
+        return [whose, [self.patient, counted, self.facts.as_json()]]
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Picture:
-        """Of such a list."""
-        part, frames, study, series, sop, patient, facts = values
+        """Of such lists."""
+        (part, study, series, sop), (patient, frames, facts) = values
         counted = range(frames) if isinstance(frames, int) else tuple(frames)
         return cls(part, counted, study, series, sop, patient, Facts.from_json(facts))
 
@@ -113,4 +113,9 @@ class Row:
     @property
     def address(self) -> str:
         """What its key is made of."""
-        return f"{self.name}::{self.part}" if self.part else self.name
+        return address_of(self.name, self.part)
+
+
+def address_of(name: str, part: str) -> str:
+    """A file's name, or the part of it that is the image: `scans.npz::images`."""
+    return f"{name}::{part}" if part else name

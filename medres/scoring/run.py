@@ -312,7 +312,7 @@ def open_run(
         ConfigError: a setting that is not accepted.
     """
     check_settings(settings)
-    with Journal(out, _identity(sources, model, settings, keys)) as journal:
+    with Journal(out, _identity(sources, model, settings, keys), keys) as journal:
         run = ScoringRun(sources, model, settings, keys, journal=journal, leave_out=[out])
         try:
             run.recall(retry_rejected=retry_rejected)

@@ -13,7 +13,7 @@ from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason
 from medres.scoring.combine import Probabilities
 from medres.scoring.guarding import worst_verdict
-from medres.scoring.pictures import Row
+from medres.scoring.pictures import Row, address_of
 from medres.scoring.run import ScoringRun, Settings, check_settings
 from medres.scoring.tables import combine_rows
 
@@ -99,8 +99,7 @@ def _by_study(run: ScoringRun) -> Iterator[StudyScore | Rejected]:
             for study in run.index.studies_of(outcome["image"], outcome["part"], outcome["frame"]):
                 studies[study] = None
             if outcome["status"] == "rejected":
-                part = outcome["part"]
-                address = f"{outcome['image']}::{part}" if part else outcome["image"]
+                address = address_of(outcome["image"], outcome["part"])
                 reason = RejectReason(outcome["reason"])
                 yield Rejected(address, outcome["frame"], reason, outcome["message"])
         for study in studies:

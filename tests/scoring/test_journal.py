@@ -13,20 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from medres.data.pseudonyms import Keys
 from medres.errors import ResultsError
 from medres.scoring.journal import Journal
 
 IDENTITY = {"model": "a" * 64, "precision": "fp32"}
+KEYS = Keys(b"a secret of thirty-two bytes ....")
 
 
 def entries_of(folder: Path) -> list[dict]:
-    with Journal(folder, IDENTITY) as journal:
+    with Journal(folder, IDENTITY, KEYS) as journal:
         return list(journal.replay())
 
 
+def image(name: str) -> dict:
+    return {"image": name, "part": ""}
+
+
 def fill(folder: Path, count: int = 5) -> list[dict]:
-    entries = [{"image": f"{k}.dcm", "p": [k / 7]} for k in range(count)]
-    with Journal(folder, IDENTITY) as journal:
+    entries = [{**image(f"{k}.dcm"), "p": [k / 7]} for k in range(count)]
+    with Journal(folder, IDENTITY, KEYS) as journal:
         for entry in entries:
             journal.commit([entry])
     return entries
@@ -51,8 +57,10 @@ def test_what_was_committed_is_replayed_in_order(tmp_path: Path) -> None:
 
 def test_a_line_is_its_checksum_and_json(tmp_path: Path) -> None:
     fill(tmp_path, 1)
-    line = (tmp_path / "journal.jsonl").read_bytes().splitlines()[1]
-    assert json.loads(line[9:]) == {"image": "0.dcm", "p": [0.0]}
+    head, line = (tmp_path / "journal.jsonl").read_bytes().splitlines()
+    assert json.loads(head[9:]) == {"journal": "medres.journal/2", **IDENTITY}
+    values = json.loads(line[9:])
+    assert values == {"image": KEYS.of("0.dcm"), "p": [0.0], "sealed": values["sealed"]}
     assert int(line[:8], 16) == zlib.crc32(line[9:])
 
 
@@ -64,17 +72,17 @@ def test_a_journal_cut_at_any_byte_holds_the_whole_lines_before_the_cut(tmp_path
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
         expected = entries[: max(sum(end <= cut for end in ends) - 1, 0)]
-        with Journal(tmp_path, IDENTITY) as journal:
+        with Journal(tmp_path, IDENTITY, KEYS) as journal:
             assert list(journal.replay()) == expected
-            journal.commit([{"image": "new.dcm"}])
-        assert entries_of(tmp_path) == [*expected, {"image": "new.dcm"}]
+            journal.commit([image("new.dcm")])
+        assert entries_of(tmp_path) == [*expected, image("new.dcm")]
 
 
 def test_a_damaged_line_counts_as_absent(tmp_path: Path) -> None:
     entries = fill(tmp_path)
     path = tmp_path / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2].replace(b"1.dcm", b"7.dcm")
+    lines[2] = lines[2].replace(b'"p"', b'"q"')
     path.write_bytes(b"".join(lines))
     assert entries_of(tmp_path) == [entries[0], *entries[2:]]
 
@@ -82,16 +90,16 @@ def test_a_damaged_line_counts_as_absent(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_and_leaves_a_sound_journal(tmp_path: Path) -> None:
     entries = fill(tmp_path)
     size = (tmp_path / "journal.jsonl").stat().st_size
-    with Journal(tmp_path, IDENTITY) as journal:
+    with Journal(tmp_path, IDENTITY, KEYS) as journal:
         with (
             full_disk(size + 20),
             pytest.raises(ResultsError, match="cannot be written to") as info,
         ):
-            journal.commit([{"image": "b" * 100}])
+            journal.commit([image("b" * 100)])
         assert "start the same command again" in str(info.value)
         assert (tmp_path / "journal.jsonl").stat().st_size == size
-        journal.commit([{"image": "c"}])
-    assert entries_of(tmp_path) == [*entries, {"image": "c"}]
+        journal.commit([image("c")])
+    assert entries_of(tmp_path) == [*entries, image("c")]
 
 
 @pytest.mark.parametrize("what", IDENTITY)
@@ -99,15 +107,17 @@ def test_results_of_another_kind_never_mix(tmp_path: Path, what: str) -> None:
     fill(tmp_path)
     match = f"holds results of another {what} .* give another folder, or the same {what}"
     with pytest.raises(ResultsError, match=match):
-        Journal(tmp_path, {**IDENTITY, what: "b"})
+        Journal(tmp_path, {**IDENTITY, what: "b"}, KEYS)
     assert len(entries_of(tmp_path)) == 5
 
 
-def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
-    text = b'{"journal":"medres.journal/9"}'
+@pytest.mark.parametrize("version", [1, 9])
+def test_a_journal_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
+    text = b'{"journal":"medres.journal/%d"}' % version
     (tmp_path / "journal.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
-    with pytest.raises(ResultsError, match=r"of another version of medres \('medres.journal/9'"):
-        Journal(tmp_path, IDENTITY)
+    match = rf"of another version of medres \('medres.journal/{version}', expected '.*/2'\); give"
+    with pytest.raises(ResultsError, match=match):
+        Journal(tmp_path, IDENTITY, KEYS)
 
 
 def test_a_second_process_is_refused_until_the_first_has_died(tmp_path: Path) -> None:
@@ -117,15 +127,15 @@ def test_a_second_process_is_refused_until_the_first_has_died(tmp_path: Path) ->
     process.start()
     assert ready.wait(30)
     with pytest.raises(ResultsError, match="another process is writing results here"):
-        Journal(tmp_path, IDENTITY)
+        Journal(tmp_path, IDENTITY, KEYS)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert entries_of(tmp_path) == [{"image": "held.dcm"}]
+    assert entries_of(tmp_path) == [image("held.dcm")]
 
 
 def hold(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
-    journal = Journal(folder, IDENTITY)
-    journal.commit([{"image": "held.dcm"}])
+    journal = Journal(folder, IDENTITY, KEYS)
+    journal.commit([image("held.dcm")])
     ready.set()
     signal.pause()
