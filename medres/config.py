@@ -302,6 +302,11 @@ class EvaluationConfig:
             rate, which is hardly more than an even chance of reaching it elsewhere.
         miss_cost: how many false alarms a missed finding is worth, for the rule cost.
         prevalence: at which costs arise, for the rule cost; validation's own if not given.
+        band: sensitivity and specificity of an indeterminate band, as [0.95, 0.9]. Below it a case
+            is called negative, from its upper end on positive, in between a person decides: the
+            narrowest one with that sensitivity at its lower and that specificity at its upper end
+            is chosen on validation, by `target_by`, and locked beside the threshold. null has none,
+            since somebody must then be there for what is left undecided.
         intended_use: a sentence for the report: whose images, for which decision, beside whom.
         images: whose pixels may stand in the report, as examples of mistakes: none's; the
             phantom's, which show nobody; all, patients' too. `--images` for short.
@@ -317,6 +322,7 @@ class EvaluationConfig:
     target_by: Literal["lower_bound", "observed"] = "lower_bound"
     miss_cost: float = 10.0
     prevalence: float | None = None
+    band: tuple[float, float] | None = None
     intended_use: str = ""
     images: ShownImages = "synthetic"
 
@@ -414,6 +420,8 @@ def _wrong_value(message: str) -> ConfigError:
         words = "one of " + ", ".join(str(choice) for choice in get_args(accepted))
     elif accepted == float | None:
         words = "a number, or null for the default"
+    elif accepted == tuple[float, float] | None:
+        words = "two numbers, as [0.95, 0.9], or null"
     else:
         words = getattr(accepted, "__name__", str(accepted))
         words = str(accepted) if words in ("tuple", "Union") else words
@@ -594,6 +602,12 @@ def check_config(config: RunConfig) -> RunConfig:
             config.evaluation.specificity,
             0 < config.evaluation.specificity < 1,
             "between 0 and 1",
+        ),
+        (
+            "evaluation.band",
+            config.evaluation.band,
+            all(0 < rate < 1 for rate in config.evaluation.band or ()),
+            "a sensitivity and a specificity between 0 and 1, as [0.95, 0.9], or null",
         ),
         (
             "guard.false_alarms",

@@ -4,10 +4,10 @@ r"""Judge a model on labelled images, from its own test split or from elsewhere.
     medres evaluate runs/mine/model other_hospital.csv --out runs/mine/other_hospital \
         --beside internal=runs/mine/report
 
-Nothing is re-fitted: preprocessing, weights and thresholds are the model's. Patients and pictures
-that the model was trained or validated on are refused, or left out with `--on-seen drop`. Leaves
-`evaluation.html` with what stands beside it (docs/evidence.md) and `predictions.csv` in the folder
-given by --out.
+Nothing is re-fitted: preprocessing, weights, thresholds and bands are the model's. Patients and
+pictures that the model was trained or validated on are refused, or left out with `--on-seen drop`.
+Leaves `evaluation.html` with what stands beside it (docs/evidence.md) and `predictions.csv` in the
+folder given by --out.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def run(config: EvaluateConfig) -> Path:
     cases = images.combine(record.unit)
     asked = AskedDetails(
         prevalence=config.prevalence,
+        bands=record.bands,
         subgroups=subgroup_values(manifest, cases, config.subgroup),
         intersections=tuple(tuple(text.split(",")) for text in config.intersect),
     )

@@ -85,6 +85,8 @@ def describe(config: ExplainConfig) -> None:
     """Explain, and say what came out."""
     found = run(config)
     threshold = "" if found.threshold is None else f" (threshold {found.threshold:.3f})"
+    if band := found.band:
+        threshold += f", {band.decision(found.probability)} with the model's band"
     print(
         f"{found.finding}: probability {found.probability:.3f}{threshold}\n"
         f"picture  {config.out / 'explanation.png'}\n"

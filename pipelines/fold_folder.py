@@ -24,7 +24,13 @@ from medres.provenance import collect_provenance
 from medres.reports.evidence import write_evidence
 from medres.reports.summary import format_summary
 from medres.reports.sweep import SweptRun, format_sweep, list_swept_figures, write_sweep
-from medres.scoring.folds import Fold, choose_ensemble_thresholds, evaluate_folds, pool_images
+from medres.scoring.folds import (
+    Fold,
+    choose_ensemble_bands,
+    choose_ensemble_thresholds,
+    evaluate_folds,
+    pool_images,
+)
 from medres.training.precision import describe_device, resolve_device
 from medres.training.training_data import count_cases
 from pipelines.run_folder import Judged
@@ -37,15 +43,18 @@ def judge_folds(
     findings, unit = manifest.schema.findings, config.evaluation.unit
     images = pool_images([j.test for j in judged], [(r.image, r.frame) for r in manifest.rows])
     images.write_csv(config.out / "predictions.csv")
-    folds = [Fold(j.test.combine(unit), j.record.thresholds) for j in judged]
+    folds = [Fold(j.test.combine(unit), j.record.thresholds, j.record.bands) for j in judged]
     figures = evaluate_folds(folds, findings, kind=manifest.schema.kind, seed=config.seed)
     thresholds, without = choose_ensemble_thresholds(folds, findings, config.evaluation)
+    bands, undecided = choose_ensemble_bands(folds, findings, config.evaluation)
     models = [load_model(config.out / f"fold-{k + 1}" / "model") for k in range(len(judged))]
     provenance = collect_provenance(
         device=describe_device(resolve_device(config.device)), seed=config.seed
     )
-    training = {**describe_training(manifest, judged), "notes": [*notes, *without]}
-    record = write_ensemble(config.out / "model", models, thresholds, training, provenance)
+    training = {**describe_training(manifest, judged), "notes": [*notes, *without, *undecided]}
+    record = write_ensemble(
+        config.out / "model", models, thresholds, training, provenance, bands=bands
+    )
     runs = write_fold_figures(config.out, judged)
     evaluation = {
         **figures,

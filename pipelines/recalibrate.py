@@ -1,4 +1,4 @@
-"""Fit a model to a new site: another temperature and other thresholds, the old kept beside them.
+"""Fit a model to a new site: another temperature, other thresholds and bands, the old kept too.
 
     medres evaluate runs/mine/model local.csv --out local
     medres recalibrate runs/mine/model local/predictions.csv
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.report import add_rule_options
+from pipelines.decision_options import add_rule_options, checked_band
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class RecalibrateConfig:
         target: sensitivity or specificity that the rule asks for.
         target_by: its lower confidence bound, or the observed rate.
         miss_cost: for the rule cost.
+        band_at: sensitivity and specificity of the indeterminate band; None: those that the
+            model's own was chosen for, and none where it has none.
     """
 
     model: Path
@@ -52,6 +54,7 @@ class RecalibrateConfig:
     target: float = 0.9
     target_by: Literal["lower_bound", "observed"] = "lower_bound"
     miss_cost: float = 10.0
+    band_at: tuple[float, float] | None = None
 
 
 def run(config: RecalibrateConfig) -> Path:
@@ -72,6 +75,7 @@ def run(config: RecalibrateConfig) -> Path:
         specificity=config.target,
         target_by=config.target_by,
         miss_cost=config.miss_cost,
+        band=checked_band(config.band_at),
     )
     result = recalibrate(model.record, local, asked, file_digest(config.scores))
     folder = config.out or config.model
@@ -112,9 +116,10 @@ def format_changes(result: Recalibrated) -> Iterator[str]:
         yield f"{name.replace('_', ' '):<28}{value:>12.4f}{other:>12.4f}"
     for finding, sides in changes["findings"].items():
         yield f"{finding[:28]}"
-        for name, show in ROWS.items():
-            cells = [show(side) if side else "none" for side in sides.values()]
-            yield f"{'  ' + name:<28}{cells[0]:>12}{cells[1]:>12}"
+        for of, rows in ((sides, ROWS), (sides.get("band"), BAND_ROWS)):
+            for name, show in rows.items() if of else ():
+                cells = [show(of[side]) if of[side] else "none" for side in ("before", "after")]
+                yield f"{'  ' + name:<28}{cells[0]:>12}{cells[1]:>12}"
     yield from (f"note: {note}" for note in result.notes)
     yield "Figures after are of the cases that they were fitted on: judge them on others."
 
@@ -132,6 +137,19 @@ ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+def _undecided(side: dict[str, Any]) -> str:
+    counts = side["counts"] or {}
+    between = sum(n for name, n in counts.items() if name.startswith("undecided"))
+    return f"{between / sum(counts.values()):.1%}" if counts else "undefined"
+
+
+BAND_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "band from": lambda side: f"{side['lower']['value']:.4f}",
+    "band to": lambda side: f"{side['upper']['value']:.4f}",
+    "indeterminate": _undecided,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from a command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -141,7 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("scores", type=Path, metavar="LOCAL_SCORES", help="CSV or Parquet")
     parser.add_argument("--out", type=Path, help="folder of a changed copy")
     add_rule_options(parser)
-    config = RecalibrateConfig(**vars(parser.parse_args(argv)))
+    options = vars(parser.parse_args(argv))
+    band_at = options.pop("band_at")
+    config = RecalibrateConfig(**options, band_at=tuple(band_at) if band_at else None)
     return exit_status(PROGRAM, lambda: run(config))
 
 

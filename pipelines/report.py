@@ -14,19 +14,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.decision_options import (
+    add_rule_options,
+    choose_bands,
+    choose_thresholds,
+    rule_of,
+    thresholds_of,
+)
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
-    from medres.bundle.record import ModelRecord
-    from medres.config import EvaluationConfig
     from medres.data.score_table import ScoreTable
     from medres.metrics.finding_details import AskedDetails
     from medres.metrics.operating_point import Threshold
+    from medres.metrics.three_way import Band
     from medres.reports.section import Section
 
 PROGRAM = "medres report"
@@ -52,14 +58,15 @@ class ReportConfig:
         at_specificity: at which to give the sensitivity.
         at_sensitivity: at which to give the specificity.
         band: scores between which a row is left undecided.
+        band_at: sensitivity and specificity of a band that is chosen on the validation table.
         subgroup: columns; none named: every column with 2 to 20 values.
         intersect: columns to cross, as `sex,site`.
         minimum: rows of a class below which a subgroup's figure is not shown.
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
         device: where to compute.
-        model: directory of the model that gave the scores: its locked thresholds hold, and its
-            card lies beside the page.
+        model: directory of the model that gave the scores: its locked thresholds and bands hold,
+            and its card lies beside the page.
         model_card: Markdown on a model of another program, likewise.
     """
 
@@ -78,6 +85,7 @@ class ReportConfig:
     at_specificity: tuple[float, ...] = ()
     at_sensitivity: tuple[float, ...] = ()
     band: tuple[float, float] | None = None
+    band_at: tuple[float, float] | None = None
     subgroup: tuple[str, ...] = ()
     intersect: tuple[str, ...] = ()
     minimum: int = 10
@@ -104,7 +112,8 @@ def run(config: ReportConfig) -> Path:
     record = read_record(config.model) if config.model else None
     table = read_scores(config.scores, record.findings if record else ())
     thresholds, notes = choose_thresholds(config, table, record)
-    asked, more = ask_details(config, table)
+    bands, undecided = choose_bands(config, table, record)
+    asked, more = ask_details(config, table, bands)
     several: Literal["binary", "multilabel"] = "multilabel" if table.findings[1:] else "binary"
     score = torch.tensor(table.y_score, dtype=torch.float64, device=config.device)
     report = evaluate(
@@ -119,7 +128,7 @@ def run(config: ReportConfig) -> Path:
         seed=config.seed,
     )
     evaluation = report.as_json(**_describe(config, table))
-    evaluation["notes"] = [*table.notes, *notes, *more, *report.notes]
+    evaluation["notes"] = [*table.notes, *notes, *undecided, *more, *report.notes]
     evaluation["intended_use"] = config.intended_use
     evaluation["beside"] = read_beside(config.beside, table.findings)
     evaluation["flow"] = {
@@ -155,108 +164,23 @@ def list_cases(
     )
 
 
-def choose_thresholds(
-    config: ReportConfig, table: ScoreTable, record: ModelRecord | None = None
-) -> tuple[dict[str, Threshold], list[str]]:
-    """Thresholds given by hand, the model's, or chosen on the validation table.
-
-    Returns:
-        The thresholds, and notes on findings without.
-
-    Raises:
-        ConfigError: several were given, or a threshold that is no number or of no finding.
-        ManifestError: the validation table does not hold the findings.
-    """
-    from medres.data.score_table import read_scores
-    from medres.errors import ConfigError
-    from medres.metrics.operating_point import Threshold
-
-    if record:
-        if config.threshold or config.validation or config.model_card:
-            raise ConfigError(
-                "--model brings thresholds and a card; leave out --threshold, --validation and "
-                "--model-card"
-            )
-        without = [name for name in record.findings if name not in record.thresholds]
-        return dict(record.thresholds), [f"{n}: the model holds no threshold." for n in without]
-    if config.validation is None:
-        return {
-            name: Threshold(value, "given by hand", 0) for name, value in _given(config, table)
-        }, []
-    if config.threshold:
-        raise ConfigError("give --threshold or --validation, not both")
-    return thresholds_of(read_scores(config.validation, table.findings), _rule(config))
-
-
-def thresholds_of(
-    validation: ScoreTable, asked: EvaluationConfig
-) -> tuple[dict[str, Threshold], list[str]]:
-    """A threshold for each finding of a table, and a note for each that gets none."""
-    import torch
-
-    from medres.scoring.case_scores import CaseScores
-
-    label, score = (
-        torch.tensor(rows, dtype=torch.float64) for rows in (validation.y_true, validation.y_score)
-    )
-    cases = CaseScores("image", validation.patient_ids or (), label, score, {})
-    return cases.choose_thresholds(validation.findings, asked)
-
-
-def _rule(config: ReportConfig) -> EvaluationConfig:
-    from medres.config import EvaluationConfig
-
-    return EvaluationConfig(
-        threshold_rule=config.rule,
-        sensitivity=config.target,
-        specificity=config.target,
-        target_by=config.target_by,
-        miss_cost=config.miss_cost,
-        prevalence=config.prevalence,
-    )
-
-
-def _given(config: ReportConfig, table: ScoreTable) -> list[tuple[str, float]]:
-    from medres.errors import ConfigError
-
-    pairs = []
-    for text in config.threshold:
-        name, _, number = text.rpartition("=")
-        if name and name not in table.findings:
-            raise ConfigError(
-                f"--threshold {text}: no finding {name!r}; the findings are "
-                f"{', '.join(table.findings)}"
-            )
-        try:
-            value = float(number)
-        except ValueError:
-            raise ConfigError(
-                f"--threshold {text}: give a number, or FINDING=NUMBER, such as 0.5"
-            ) from None
-        pairs += [(finding, value) for finding in ([name] if name else table.findings)]
-    return pairs
-
-
-def ask_details(config: ReportConfig, table: ScoreTable) -> tuple[AskedDetails, list[str]]:
+def ask_details(
+    config: ReportConfig, table: ScoreTable, bands: Mapping[str, Band]
+) -> tuple[AskedDetails, list[str]]:
     """What the report is to hold beside its usual figures, and notes on columns left out."""
     from medres.data.score_table import select_groups
     from medres.metrics.age_bands import age_bands
     from medres.metrics.finding_details import AskedDetails
-    from medres.metrics.operating_point import Threshold
-    from medres.metrics.three_way import Band
 
     columns, notes = select_groups(table, config.subgroup or None)
     groups: dict[str, Sequence[object]] = dict(columns)
     if "age" in groups:
         groups["age"] = age_bands(groups["age"])
-    band = None
-    if config.band:
-        band = Band(*(Threshold(value, "given by hand", 0) for value in config.band))
     return AskedDetails(
         prevalence=config.prevalence,
         specificities=config.at_specificity,
         sensitivities=config.at_sensitivity,
-        bands=dict.fromkeys(table.findings, band) if band else {},
+        bands=bands,
         subgroups=groups,
         intersections=tuple(tuple(text.split(",")) for text in config.intersect),
         minimum=config.minimum,
@@ -281,7 +205,7 @@ def compare_tables(
     theirs = thresholds if config.threshold else {}
     if config.compare_validation:
         validation = read_scores(config.compare_validation, table.findings)
-        theirs, _ = thresholds_of(validation, _rule(config))
+        theirs, _ = thresholds_of(validation, rule_of(config))
     comparison = compare_models(
         table.y_true,
         table.y_score,
@@ -358,20 +282,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     return exit_status(PROGRAM, lambda: run(ReportConfig(**lists)))
-
-
-def add_rule_options(parser: argparse.ArgumentParser) -> None:
-    """Flags that say how a threshold is chosen."""
-    rules = ["youden", "sensitivity_at_least", "specificity_at_least", "cost"]
-    parser.add_argument("--rule", choices=rules, default="youden", help="of the threshold")
-    parser.add_argument("--target", type=float, default=0.9, help="rate that the rule asks for")
-    parser.add_argument(
-        "--target-by",
-        choices=["lower_bound", "observed"],
-        default="lower_bound",
-        help="whether the rate's lower 95 %% bound is to reach the target",
-    )
-    parser.add_argument("--miss-cost", type=float, default=10.0, help="in false alarms")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from medres.guard.fitting import fit_guard
 from medres.guard.guard import Guard
 from medres.guard.storage import write_guard
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.provenance import collect_provenance
 from medres.reports.schedule_picture import save_schedule_picture
 from medres.scoring.case_scores import ImageScores
@@ -210,6 +211,7 @@ def save_model(
     data: TrainingData,
     trained: FineTuned,
     thresholds: dict[str, Threshold],
+    bands: dict[str, Band],
     calibration: Calibration,
     guard: Guard | None,
 ) -> ModelRecord:
@@ -223,6 +225,7 @@ def save_model(
         preprocessing=data.preprocessing,
         unit=config.evaluation.unit,
         thresholds=thresholds,
+        bands=bands,
         calibration=calibration,
         image_rule=_image_rule(data),
         weights_sha256=write_weights(folder, trained.network.state_dict()),

@@ -79,6 +79,7 @@ def judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
 
 def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
     from medres.bundle.directory import CARD_NAME
+    from medres.metrics.finding_details import AskedDetails
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
     from pipelines import run_folder
@@ -86,15 +87,28 @@ def _judge(config: RunConfig, data: TrainingData, trained: FineTuned) -> Judged:
 
     unit, findings = config.evaluation.unit, data.manifest.schema.findings
     predictor, validation = run_folder.calibrate(config, data, trained)
-    thresholds, without = validation.combine(unit).choose_thresholds(findings, config.evaluation)
+    chosen_on = validation.combine(unit)
+    thresholds, without = chosen_on.choose_thresholds(findings, config.evaluation)
+    bands, undecided = chosen_on.choose_bands(findings, config.evaluation)
     guard, unguarded = run_folder.fit_model_guard(config, data, trained)
-    record = run_folder.save_model(config, data, trained, thresholds, predictor.calibration, guard)
+    record = run_folder.save_model(
+        config, data, trained, thresholds, bands, predictor.calibration, guard
+    )
 
     images = run_folder.score_test(config, data, predictor)
     cases = images.combine(unit)
-    figures = cases.evaluate(findings, thresholds, kind=data.manifest.schema.kind, seed=config.seed)
+    asked = AskedDetails(bands=bands)
+    figures = cases.evaluate(
+        findings, thresholds, kind=data.manifest.schema.kind, asked=asked, seed=config.seed
+    )
     evaluation = {**figures, **run_folder.describe_run(config, data, trained, record)}
-    evaluation["notes"] = [*evaluation["notes"], *without, *unguarded, *figures["notes"]]
+    evaluation["notes"] = [
+        *evaluation["notes"],
+        *without,
+        *undecided,
+        *unguarded,
+        *figures["notes"],
+    ]
     evaluation["cases"], shown = show_cases(
         predictor,
         images,

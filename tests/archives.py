@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
+def _decision(score: float) -> str:
+    return "positive" if score >= 0.7 else "indeterminate" if score >= 0.4 else "negative"
+
+
 def write_archive(folder: Path, studies: int = 120) -> Path:
     """Studies k0000 and so on, an image each; the score rises and falls, every tenth is refused."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,6 +35,7 @@ def write_archive(folder: Path, studies: int = 120) -> Path:
                 "images": pa.array([1] * studies, pa.int32()),
                 **shared,
                 "opacity_positive": [score >= 0.5 for score in scores],
+                "opacity_decision": [_decision(score) for score in scores],
                 "opacity_right": empty,
                 "opacity_left": empty,
             }

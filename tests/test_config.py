@@ -72,6 +72,16 @@ def test_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
         (["--training.cache_gib", "-1"], "training.cache_gib: -1.0 is not accepted"),
         (["--evaluation.sensitivity", "1"], "evaluation.sensitivity: 1.0 is not accepted"),
         (["--evaluation.specificity", "0"], "evaluation.specificity: 0.0 is not accepted"),
+        (["--evaluation.band", "[0.95, 1]"], "evaluation.band: (0.95, 1.0) is not accepted; give"),
+        (
+            ["--evaluation.band", "[0, 0.9]"],
+            "a sensitivity and a specificity between 0 and 1, as",
+        ),
+        (["--evaluation.band", "0.9"], "evaluation.band: 0.9 is not accepted; give two numbers"),
+        (
+            ["--evaluation.band", "[0.9]"],
+            "evaluation.band: [0.9] is not accepted; give two num",
+        ),
         (["--evaluation.miss_cost", "0"], "evaluation.miss_cost: 0.0 is not accepted; give a num"),
         (["--evaluation.prevalence", "1"], "evaluation.prevalence: 1.0 is not accepted; give betw"),
     ],
@@ -122,3 +132,15 @@ def test_single_stages_are_set_by_flag_and_file(tmp_path):
     assert stages.training.stages.layer4.opens_at_epoch == 2.0
     assert stages.training.stages.head.learning_rate == 0.002
     assert stages.training.stages.conv1.learning_rate is None
+
+
+def test_a_band_is_off_until_two_rates_ask_for_it(tmp_path: Path) -> None:
+    assert parse().evaluation.band is None
+    assert parse("--evaluation.band", "[0.95, 0.9]").evaluation.band == (0.95, 0.9)
+    file = tmp_path / "run.yaml"
+    file.write_text("evaluation:\n  band: [0.95, 0.9]\n")
+    assert parse("--config", str(file)).evaluation.band == (0.95, 0.9)
+    assert parse("--config", str(file), "--evaluation.band", "null").evaluation.band is None
+    again = tmp_path / "again.yaml"
+    again.write_text(format_config(parse("--config", str(file))))
+    assert parse("--config", str(again)).evaluation.band == (0.95, 0.9)

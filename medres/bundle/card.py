@@ -50,7 +50,7 @@ Preprocessing digest `{preprocessing.digest()[:16]}`.
 their mean, studies to a patient by their maximum.
 
 {_describe_thresholds(record)}
-
+{_describe_bands(record)}
 ## Data and training
 Initial weights: {record.training.get("initial_weights", "unknown")}. Preset: \
 {record.training.get("preset", "unknown")}. Best epoch: {record.training.get("best_epoch", "?")}.
@@ -102,6 +102,25 @@ def _describe_thresholds(record: ModelRecord) -> str:
     return "| finding | threshold | rule | validation cases |\n|---|---|---|---|\n" + "\n".join(
         rows
     )
+
+
+def _describe_bands(record: ModelRecord) -> str:
+    """Scores that a person is to decide; empty where the model has no band."""
+    if not record.bands:
+        return ""
+    rows = "\n".join(
+        f"| {name} | {b.lower.value:.4g} | {b.lower.rule} | {b.upper.value:.4g} | {b.upper.rule} "
+        f"| {b.lower.n} |"
+        for name, b in record.bands.items()
+    )
+    return f"""
+With its band, a finding is called negative below the lower end, positive from the upper end on, \
+and indeterminate in between, where a person decides.
+
+| finding | lower end | rule | upper end | rule | validation cases |
+|---|---|---|---|---|---|
+{rows}
+"""
 
 
 def _describe_splits(record: ModelRecord) -> str:

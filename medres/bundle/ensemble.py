@@ -15,6 +15,7 @@ from medres.data.normalization import IntensityStatistics
 from medres.errors import BundleError
 from medres.guard.storage import write_guard
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.models.ensemble import ResNetEnsemble
 from medres.models.resnet import GrayscaleResNet
 from medres.training.calibrate import Calibration
@@ -28,6 +29,8 @@ def write_ensemble(
     thresholds: Mapping[str, Threshold],
     training: Mapping[str, Any],
     provenance: Mapping[str, Any],
+    *,
+    bands: Mapping[str, Band] | None = None,
 ) -> ModelRecord:
     """Write one model directory of several models; returns its record.
 
@@ -40,6 +43,7 @@ def write_ensemble(
         thresholds: for the mean of their probabilities.
         training: how they were trained, for people.
         provenance: versions, machine, seed.
+        bands: likewise, of the findings that have one.
 
     Raises:
         BundleError: models that differ in findings, intensity, size, geometry or unit, or an
@@ -65,6 +69,7 @@ def write_ensemble(
         preprocessing=replace(first.preprocessing, statistics=statistics),
         unit=first.unit,
         thresholds=thresholds,
+        bands=bands or {},
         calibration=OWN_TEMPERATURES,
         image_rule=first.image_rule,
         weights_sha256=write_weights(folder, network.state_dict()),

@@ -33,9 +33,9 @@ def write_fine_tuned(
 ) -> Path:
     """Write the best weights of a fine-tuning as a new model; returns its folder.
 
-    Preprocessing, findings and network are the original's; temperature, thresholds and figures
-    are left out, since they were the old weights'. Patients and pictures that it was fine-tuned
-    or selected on count as seen, beside those of the original.
+    Preprocessing, findings and network are the original's; temperature, thresholds, bands and
+    figures are left out, since they were the old weights'. Patients and pictures that it was
+    fine-tuned or selected on count as seen, beside those of the original.
 
     Args:
         original: the model that was fine-tuned.
@@ -71,6 +71,7 @@ def _record(original: ModelRecord, weights_sha256: str, images: int) -> ModelRec
         original,
         weights_sha256=weights_sha256,
         thresholds={},
+        bands={},
         calibration=Calibration(None, "the network was fine-tuned since", {}),
         replaced=(),
         figures={},

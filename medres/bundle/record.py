@@ -12,6 +12,7 @@ from medres.data.image_rule import EVERY_IMAGE, ImageRule
 from medres.data.labels import LabelSchema
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import TARGETS, Band
 from medres.training.calibrate import NOT_CALIBRATED, Calibration
 from medres.transforms.preprocessing import Preprocessing
 
@@ -19,7 +20,7 @@ SCHEMA = "medres.model/1"
 PARTS = {
     *("schema", "network", "members", "labels", "preprocessing", "unit", "thresholds"),
     *("calibration", "replaced", "image_rule", "weights_sha256", "training", "provenance"),
-    "figures",
+    *("figures", "bands"),
 }
 """What this medres knows of a record; see `ModelRecord.unknown`."""
 
@@ -48,16 +49,19 @@ class Replaced:
         thresholds: of each finding.
         calibration: of the probabilities.
         replaced_by: when, by which scores, and what changed, as plain JSON values.
+        bands: of each finding that had one.
     """
 
     thresholds: Mapping[str, Threshold]
     calibration: Calibration
     replaced_by: Mapping[str, Any]
+    bands: Mapping[str, Band] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
+            **_bands_as_json(self.bands),
             "calibration": self.calibration.as_json(),
             "replaced_by": dict(self.replaced_by),
         }
@@ -75,6 +79,8 @@ class ModelRecord:
         unit: what one case was when the thresholds were chosen.
         thresholds: of each finding, locked at training.
         calibration: of the probabilities, which the thresholds are for.
+        bands: of each finding, scores that are left undecided, locked at training; empty where none
+            was asked for.
         members: of an ensemble; `network` is the first of them. Empty for a single network.
         replaced: thresholds and calibrations that were in force before, oldest first.
         image_rule: which images of an archive it is meant for; every image for an older model.
@@ -96,6 +102,7 @@ class ModelRecord:
     training: Mapping[str, Any]
     provenance: Mapping[str, Any]
     calibration: Calibration = NOT_CALIBRATED
+    bands: Mapping[str, Band] = field(default_factory=dict)
     members: tuple[NetworkRecord, ...] = ()
     replaced: tuple[Replaced, ...] = ()
     image_rule: ImageRule = EVERY_IMAGE
@@ -137,6 +144,7 @@ class ModelRecord:
             "preprocessing": self.preprocessing.as_json(),
             "unit": self.unit,
             "thresholds": {name: t.as_json() for name, t in self.thresholds.items()},
+            **_bands_as_json(self.bands),
             "calibration": self.calibration.as_json(),
             **({"replaced": [old.as_json() for old in self.replaced]} if self.replaced else {}),
             **({} if self.image_rule == EVERY_IMAGE else {"image_rule": self.image_rule.as_json()}),
@@ -168,12 +176,14 @@ class ModelRecord:
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 unit=values["unit"],
                 thresholds=_thresholds(values["thresholds"]),
+                bands=_bands(values.get("bands", {})),
                 calibration=_calibration(values.get("calibration")),
                 replaced=tuple(
                     Replaced(
                         _thresholds(old["thresholds"]),
                         _calibration(old["calibration"]),
                         old["replaced_by"],
+                        _bands(old.get("bands", {})),
                     )
                     for old in values.get("replaced", ())
                 ),
@@ -195,9 +205,28 @@ class ModelRecord:
 
 
 def _thresholds(values: Mapping[str, Any]) -> dict[str, Threshold]:
-    return {
-        name: Threshold(float(t["value"]), t["rule"], int(t["n"])) for name, t in values.items()
-    }
+    return {name: _threshold(t) for name, t in values.items()}
+
+
+def _threshold(values: Mapping[str, Any]) -> Threshold:
+    return Threshold(float(values["value"]), values["rule"], int(values["n"]))
+
+
+def _bands_as_json(bands: Mapping[str, Band]) -> dict[str, Any]:
+    """Nothing where there is none, as models were written before there were bands."""
+    return {"bands": {name: band.as_json() for name, band in bands.items()}} if bands else {}
+
+
+def _bands(values: Mapping[str, Any]) -> dict[str, Band]:
+    return {name: _band(band) for name, band in values.items()}
+
+
+def _band(values: Mapping[str, Any]) -> Band:
+    lower, upper = (_threshold(values[end]) for end in ("lower", "upper"))
+    if "targets" not in values:
+        return Band(lower, upper)
+    sensitivity, specificity = (float(values["targets"][name]) for name in TARGETS)
+    return Band(lower, upper, (sensitivity, specificity))
 
 
 def _calibration(values: Mapping[str, Any] | None) -> Calibration:

@@ -40,10 +40,23 @@ def check_record(record: ModelRecord) -> None:
     for name, threshold in record.thresholds.items():
         _one_of("thresholds", name, record.findings)
         _number(f"thresholds.{name}", threshold.value, -math.inf, math.inf)
+    _check_bands(record)
     for where in ("training", "provenance", "figures"):
         if not isinstance(getattr(record, where), Mapping):
             raise _refusal(where, getattr(record, where), "an object")
     _check_augmentation(record.training.get("augmentation"))
+
+
+def _check_bands(record: ModelRecord) -> None:
+    for name, band in record.bands.items():
+        _one_of("bands", name, record.findings)
+        for end in ("lower", "upper"):
+            _number(f"bands.{name}.{end}", getattr(band, end).value, -math.inf, math.inf)
+        if band.lower.value > band.upper.value:
+            found = f"lower {band.lower.value}, upper {band.upper.value}"
+            raise _refusal(f"bands.{name}", found, "a lower end that is not above the upper one")
+        for target in band.targets or ():
+            _number(f"bands.{name}.targets", target, 0, 1)
 
 
 def _check_labels(record: ModelRecord) -> None:

@@ -274,6 +274,7 @@ def _auroc(record: ModelRecord, *, resamples: int) -> Config:
                 "findings": "$@record.findings",
                 "kind": record.kind,
                 "thresholds": "$dict(@record.thresholds)",
+                **({"bands": "$dict(@record.bands)"} if record.bands else {}),
                 "resamples": resamples,
             },
         }

@@ -74,8 +74,17 @@ def output_contract(model: Model) -> dict[str, Any]:
         "temperature_inside": None if temperature is None else list(temperature.values),
         "thresholds": {name: t.as_json() for name, t in record.thresholds.items()},
         "positive": "probability >= threshold",
+        **_bands(model),
         "threshold_unit": record.unit,
     }
+
+
+def _bands(model: Model) -> dict[str, Any]:
+    """The model's indeterminate bands, where it has some."""
+    bands = {name: band.as_json() for name, band in model.record.bands.items()}
+    if not bands:
+        return {}
+    return {"bands": bands, "indeterminate": "lower <= probability < upper"}
 
 
 def readme(contract: dict[str, Any], artifacts: list[Artifact]) -> str:
@@ -122,7 +131,7 @@ float32, (B, {len(result["findings"])}), {_described(result)}. In order:
 | finding | positive from | chosen as |
 |---|---|---|
 {thresholds}
-
+{_band_table(result)}
 A case is one {result["threshold_unit"]}: of several images the mean is taken for a study, of
 several studies the maximum for a patient.
 
@@ -136,6 +145,24 @@ vectors = np.load("parity.npz")
 assert np.abs(run(vectors["image"]) - vectors["probabilities"]).max() <= 1e-4  # a float32 file
 assert np.abs(fit(vectors["picture"]) - vectors["picture_square"]).max() <= 1e-5 * {high - low:.6g}
 ```
+"""
+
+
+def _band_table(result: dict[str, Any]) -> str:
+    if "bands" not in result:
+        return ""
+    rows = "\n".join(
+        f"| {name} | {b['lower']['value']:.6g} | {b['upper']['value']:.6g} | {b['lower']['rule']}; "
+        f"{b['upper']['rule']} |"
+        for name, b in result["bands"].items()
+    )
+    return f"""
+With the model's band there are three decisions instead: negative below, indeterminate within,
+positive from its upper end on.
+
+| finding | indeterminate from | to below | chosen as |
+|---|---|---|---|
+{rows}
 """
 
 

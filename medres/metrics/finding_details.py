@@ -23,7 +23,7 @@ from medres.metrics.intervals import PatientGroups
 from medres.metrics.operating_point import Confusion, Threshold, decision_indicators
 from medres.metrics.predictive_values import predictive_values_at, predictive_values_from
 from medres.metrics.subgroups import MINIMUM, SubgroupColumn, subgroup_analysis
-from medres.metrics.three_way import Band, ThreeWayCounts, three_way_counts, three_way_figures
+from medres.metrics.three_way import Band, ThreeWay, evaluate_three_way
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ class FindingDetails:
         calibration: calibration_slope, calibration_intercept, calibration_in_the_large.
         brier_parts: or None where the scores are no probabilities.
         decision_curve: or None where a class is absent or the scores are no probabilities.
-        band: scores left undecided, or None.
-        three_way: counts with the band, or None.
-        three_way_figures: shares and rates with the band counted each way, or empty.
+        three_way: decisions with a band, or None.
         subgroups: one entry for each column asked for.
     """
 
@@ -77,9 +75,7 @@ class FindingDetails:
     calibration: dict[str, Figure]
     brier_parts: BrierParts | None
     decision_curve: DecisionCurve | None
-    band: Band | None
-    three_way: ThreeWayCounts | None
-    three_way_figures: dict[str, Figure]
+    three_way: ThreeWay | None
     subgroups: tuple[SubgroupColumn, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -93,13 +89,7 @@ class FindingDetails:
             if self.prevalence
             else None,
             **{name: _as_json(figures) for name, figures in self.fixed.items()},
-            "three_way": {
-                **self.band.as_json(),
-                "counts": self.three_way.as_json(),
-                **_as_json(self.three_way_figures),
-            }
-            if self.band and self.three_way
-            else None,
+            "three_way": self.three_way.as_json() if self.three_way else None,
             "decision_curve": self.decision_curve.as_json() if self.decision_curve else None,
             "subgroups": {column.column: column.as_json() for column in self.subgroups},
         }
@@ -211,15 +201,10 @@ def finding_details(
         )
         if useful
         else None,
-        band=band,
-        three_way=three_way_counts(rows.y_true, rows.y_score, band.lower.value, band.upper.value)
-        if band and rows.y_true.numel()
-        else None,
-        three_way_figures=three_way_figures(
+        three_way=evaluate_three_way(
             rows.y_true,
             rows.y_score,
-            band.lower.value,
-            band.upper.value,
+            band,
             resamples=rows.resamples,
             units=rows.units,
             level=rows.level,
@@ -227,7 +212,7 @@ def finding_details(
             seed=rows.seed,
         )
         if band and rows.y_true.numel()
-        else {},
+        else None,
         subgroups=subgroup_analysis(
             rows.y_true,
             rows.y_score,

@@ -29,9 +29,11 @@ from torch.nn.functional import one_hot
 from medres.errors import MetricInputError, UndefinedMetricError
 from medres.metrics.estimate import Estimate, Figure
 from medres.metrics.evaluation import EvaluationReport, Kind, evaluate
+from medres.metrics.finding_details import AskedDetails
 from medres.metrics.finding_evaluation import FindingEvaluation
 from medres.metrics.operating_point import Threshold
 from medres.metrics.recalibration import Activation
+from medres.metrics.three_way import Band
 
 EPOCH_RESAMPLES = 200
 """Of the patient bootstrap: enough to watch an epoch by; a final evaluation takes 2,000."""
@@ -52,6 +54,7 @@ class EvaluationMetric(CumulativeIterationMetric):
         finding: whose figure; None: the only finding's, or for "auroc" and "average_precision" of
             several the macro mean.
         thresholds: locked, by finding, for the figures that need one; a number too, as JSON has it.
+        bands: locked, by finding: scores that are left undecided; two numbers too.
         resamples: of the patient bootstrap.
         seed: of the patient bootstrap.
 
@@ -68,6 +71,7 @@ class EvaluationMetric(CumulativeIterationMetric):
         figure: str = "auroc",
         finding: str | None = None,
         thresholds: Mapping[str, Threshold | float] | None = None,
+        bands: Mapping[str, Band | Sequence[float]] | None = None,
         resamples: int = EPOCH_RESAMPLES,
         seed: int = 0,
     ) -> None:
@@ -75,6 +79,7 @@ class EvaluationMetric(CumulativeIterationMetric):
         self._synced = False
         self.findings, self.kind, self.activation = tuple(findings), kind, activation
         self.figure, self.thresholds = figure, _as_thresholds(thresholds or {})
+        self.bands = _as_bands(bands or {})
         self.resamples, self.seed = resamples, seed
         if finding is not None and finding not in self.findings:
             raise MetricInputError(
@@ -167,6 +172,7 @@ class EvaluationMetric(CumulativeIterationMetric):
                 patient_ids=None if without else patient.long(),
                 thresholds=self.thresholds,
                 kind=self.kind,
+                asked=AskedDetails(bands=self.bands),
                 resamples=self.resamples,
                 seed=self.seed,
             )
@@ -191,6 +197,16 @@ def _as_thresholds(given: Mapping[str, Threshold | float]) -> dict[str, Threshol
         name: t if isinstance(t, Threshold) else Threshold(float(t), "set by hand", 0)
         for name, t in given.items()
     }
+
+
+def _as_bands(given: Mapping[str, Band | Sequence[float]]) -> dict[str, Band]:
+    return {name: b if isinstance(b, Band) else _by_hand(*b) for name, b in given.items()}
+
+
+def _by_hand(lower: float, upper: float) -> Band:
+    return Band(
+        Threshold(float(lower), "set by hand", 0), Threshold(float(upper), "set by hand", 0)
+    )
 
 
 def _plain(values: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ decided rows alone would improve with every hard case that is left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -24,6 +26,9 @@ from medres.metrics.operating_point import (
 )
 from medres.metrics.proportions import proportion_figures
 
+Decision = Literal["negative", "indeterminate", "positive"]
+DECISIONS: tuple[Decision, ...] = ("negative", "indeterminate", "positive")
+
 
 @dataclass(frozen=True)
 class Band:
@@ -32,14 +37,29 @@ class Band:
     Attributes:
         lower: below it a row is called negative.
         upper: from it on a row is called positive.
+        targets: sensitivity and specificity that it was chosen for; None for one set by hand.
     """
 
     lower: Threshold
     upper: Threshold
+    targets: tuple[float, float] | None = None
+
+    def decision(self, score: float) -> Decision:
+        """What a score is called."""
+        if score >= self.upper.value:
+            return "positive"
+        return "indeterminate" if score >= self.lower.value else "negative"
 
     def as_json(self) -> dict[str, object]:
-        """The band as `evaluation.json` holds it."""
-        return {"lower": self.lower.as_json(), "upper": self.upper.as_json()}
+        """The band as `evaluation.json` and a model's record hold it."""
+        ends: dict[str, object] = {"lower": self.lower.as_json(), "upper": self.upper.as_json()}
+        if self.targets is None:
+            return ends
+        return {**ends, "targets": dict(zip(TARGETS, self.targets, strict=True))}
+
+
+TARGETS = ("sensitivity", "specificity")
+"""Rates that a band is chosen for, in the order of `Band.targets`."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +220,73 @@ def three_way_figures(
     return dict(zip(shares, figures, strict=True))
 
 
+@dataclass(frozen=True)
+class ThreeWay:
+    """Decisions of one finding with a band.
+
+    Attributes:
+        band: scores that are left undecided.
+        counts: with it.
+        figures: of `three_way_figures`, with the band counted each way.
+    """
+
+    band: Band
+    counts: ThreeWayCounts
+    figures: Mapping[str, Figure]
+
+    def as_json(self) -> dict[str, object]:
+        """The section `three_way` of a finding in `evaluation.json`."""
+        return {
+            **self.band.as_json(),
+            "counts": self.counts.as_json(),
+            **{name: figure.as_json() for name, figure in self.figures.items()},
+        }
+
+
+@each_finding(own=("band",))
+def evaluate_three_way(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    band: Band,
+    *,
+    level: float = LEVEL,
+    patient_ids: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    units: str = "rows",
+) -> ThreeWay:
+    """Counts and figures of one finding with a band.
+
+    Args:
+        y_true: (N,) or (N, F) in {0, 1}, NaN = missing; 1 = finding present.
+        y_score: the same shape, finite; higher = more suspicious.
+        band: scores that are left undecided.
+        level: confidence level in (0, 1).
+        patient_ids: (N,) strings or integers; None: each row is a patient.
+        resamples: of the patient bootstrap.
+        seed: of the patient bootstrap.
+        units: what a row is, in the plural, for reasons.
+
+    Raises:
+        MetricInputError: as in `three_way_figures`.
+    """
+    ends = band.lower.value, band.upper.value
+    return ThreeWay(
+        band,
+        three_way_counts(y_true, y_score, *ends),
+        three_way_figures(
+            y_true,
+            y_score,
+            *ends,
+            level=level,
+            patient_ids=patient_ids,
+            resamples=resamples,
+            seed=seed,
+            units=units,
+        ),
+    )
+
+
 @each_finding()
 def choose_band(
     y_true: ArrayLike,
@@ -240,4 +327,5 @@ def choose_band(
         )
         for rule, target in fixed
     )
-    return Band(lower, upper if upper.value >= lower.value else lower)
+    upper = upper if upper.value >= lower.value else lower
+    return Band(lower, upper, (sensitivity, specificity))

@@ -88,6 +88,9 @@ def _scores(values: Mapping[str, Any]) -> list[Row]:
     ]
     if values["positive"] is not None:
         rows.append(_rate(f"At or above {values['threshold']:.3g}", values["positive"]))
+    if band := values.get("band"):
+        name = f"Indeterminate, {band[0]:.3g} to {band[1]:.3g}"
+        rows.append(_rate(name, values["indeterminate"]))
     test, index = values["ks"], values["psi"]
     if test is not None:
         p = _p_value(test["p_value_holm"])

@@ -252,7 +252,7 @@ def _locked(finding: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, A
 
 def _band(finding: Mapping[str, Any], steps: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     section = finding.get("three_way")
-    if not section:
+    if not section or section["lower"]["value"] is None:  # of several models, each with its own
         return None
     c = section["counts"]
     tp, fp = c["tp"], c["fp"]

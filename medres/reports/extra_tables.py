@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medres.reports.summary import FIGURE_KINDS, format_estimate, format_number
+from medres.reports.summary import FIGURE_KINDS, describe_band, format_estimate, format_number
 
 SHOWN_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Threshold probabilities of the net-benefit table; evaluation.json holds every hundredth."""
@@ -75,19 +75,24 @@ def _fixed_rates(finding: Mapping[str, Any]) -> Iterator[ExtraTable]:
 def _three_way(finding: Mapping[str, Any]) -> Iterator[ExtraTable]:
     section = finding.get("three_way")
     if section:
-        low, high = (section[end]["value"] for end in ("lower", "upper"))
         figures = [
             (key.replace("_", " ").capitalize(), _share(value))
             for key, value in section.items()
-            if key not in ("lower", "upper", "counts")
+            if key not in ("lower", "upper", "targets", "counts")
         ]
         counts = [(key.replace("_", " "), f"{n:,}") for key, n in section["counts"].items()]
         yield ExtraTable(
-            f"Undecided between {low:.3g} and {high:.3g}",
-            "Undecided cases are counted as positive and as negative, never left out.",
+            f"Undecided {_where_undecided(section)}",
+            f"{describe_band(section)} Undecided cases are counted as positive and as negative, "
+            "never left out.",
             ("Figure", "Value (interval)"),
             (*figures, *((f"Cases: {name}", number) for name, number in counts)),
         )
+
+
+def _where_undecided(section: Mapping[str, Any]) -> str:
+    low, high = (section[end]["value"] for end in ("lower", "upper"))
+    return "by several models" if low is None else f"between {low:.3g} and {high:.3g}"
 
 
 def _brier(finding: Mapping[str, Any]) -> Iterator[ExtraTable]:

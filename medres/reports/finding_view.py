@@ -80,6 +80,7 @@ class FindingView:
         headline: AUROC, sensitivity, specificity as printed text.
         rows: the table of figures.
         threshold: value and rule, or empty.
+        band: in which cases are left undecided, as a sentence, or empty.
         confusion: tp, fp, fn, tn; empty where there was no threshold.
         plots: ROC, precision-recall, reliability, decision curve, scores.
         subgroups: forest plot, or empty.
@@ -92,6 +93,7 @@ class FindingView:
     headline: tuple[str, str, str]
     rows: tuple[FigureRow, ...]
     threshold: str
+    band: str
     confusion: Mapping[str, int]
     plots: tuple[Plot, ...]
     subgroups: str
@@ -120,6 +122,7 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
         ),
         rows=tuple(_row(kind, estimate) for kind, estimate in summary.list_figures(finding)),
         threshold=summary.describe_threshold(threshold) if chosen else "",
+        band=summary.describe_band(finding["three_way"]) if finding.get("three_way") else "",
         confusion=finding.get("confusion") or {},
         plots=_plots(name, finding, anchor),
         subgroups=Markup(as_svg(forest, f"{anchor}-subgroups-plot")),

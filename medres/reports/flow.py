@@ -1,7 +1,8 @@
 """The way of the cases from the table to the figures, as a diagram: STARD's, in one SVG.
 
 Boxes down the left are those who stayed, boxes beside them those who left and why; at the end they
-part by their label, and by what the model said at the locked threshold.
+part by their label, and by what the model said: with its band where it has one, else at the locked
+threshold.
 """
 
 from __future__ import annotations
@@ -140,22 +141,30 @@ def _judged(evaluation: Mapping[str, Any]) -> FlowStep:
 def _by_label(finding: Mapping[str, Any], y: float) -> tuple[list[str], list[str], float]:
     """The boxes by label and below them by decision; their words; the lower edge."""
     positive = finding["n_positive"]
-    table = finding.get("confusion")
+    table = (finding.get("three_way") or {}).get("counts") or finding.get("confusion")
     halves = (
-        ("with the finding", positive, ("tp", "flagged"), ("fn", "missed")),
-        ("without it", finding["n"] - positive, ("fp", "flagged"), ("tn", "cleared")),
+        (
+            *("with the finding", positive),
+            {"tp": "flagged", "undecided_positive": "undecided", "fn": "missed"},
+        ),
+        (
+            *("without it", finding["n"] - positive),
+            {"fp": "flagged", "undecided_negative": "undecided", "tn": "cleared"},
+        ),
     )
     parts: list[str] = []
     words: list[str] = []
     bottom = y
-    for k, (what, n, *outcomes) in enumerate(halves):
+    for k, (what, n, outcomes) in enumerate(halves):
         box = Box(_lines(what, n), 1 + k * (WIDTH - SIDE - 2), y + GAP / 2, SIDE)
         centre = box.x + SIDE / 2
         parts += [_line(MIDDLE, y, centre, y), _line(centre, y, centre, box.y), *_boxed(box)]
         words.append(f"{n} {what}.")
         bottom = box.bottom
         if table:
-            lines = tuple(f"{table[key]:,} {word}" for key, word in outcomes)
+            lines = tuple(
+                f"{table[key]:,} {word}" for key, word in outcomes.items() if key in table
+            )
             below = Box(lines, box.x, box.bottom + GAP, SIDE)
             parts += [_line(centre, box.bottom, centre, below.y), *_boxed(below)]
             words += [f"{line}." for line in lines]

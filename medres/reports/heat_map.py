@@ -90,6 +90,9 @@ def _cover(axes: Axes, explanation: Explanation) -> None:
 
 def _describe(explanation: Explanation) -> str:
     words = f"{explanation.finding}: probability {explanation.probability:.3f}"
+    if band := explanation.band:
+        ends = f"{band.lower.value:.3f} to {band.upper.value:.3f}"
+        return f"{words}, {band.decision(explanation.probability)} with the band from {ends}."
     if explanation.threshold is None:
         return f"{words}."
     called = "positive" if explanation.probability >= explanation.threshold else "negative"

@@ -13,6 +13,7 @@ from typing import Any
 
 from medres.reports.summary import (
     FIGURE_KINDS,
+    describe_band,
     describe_threshold,
     format_estimate,
     format_interval,
@@ -105,6 +106,9 @@ def _one_finding(name: str, finding: Mapping[str, Any], evaluation: Mapping[str,
     chosen = threshold.get("value") is not None
     notes = [f"{name}: {size.replace('ys', 'ies')} positive."]
     notes += [f"Threshold {describe_threshold(threshold)}."] if chosen else []
+    if section := finding.get("three_way"):
+        share = format_estimate(section["undecided"], percent=True)
+        notes += [describe_band(section), f"Undecided: {share}."]
     return _tabular(["Figure", "Value", interval_name(evaluation)], rows, notes)
 
 

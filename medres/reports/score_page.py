@@ -45,7 +45,7 @@ class FindingView:
     Attributes:
         name: of the finding.
         chart: histogram of the studies' probabilities.
-        sentence: how many studies reach the threshold.
+        sentence: how many studies reach the threshold, and lie below, in and above the band.
         rows: lower end, upper end, images and studies of each bin.
     """
 
@@ -108,6 +108,8 @@ def view_finding(summary: Mapping[str, Any], name: str) -> FindingView:
             f"{positive:,} of {_counted(scored, 'study', 'studies')}{share} "
             f"{'reaches' if positive == 1 else 'reach'} the threshold {value:.3g}."
         )
+    if band := (summary.get("bands") or {}).get(name):
+        sentence += f" {_band_sentence(band, summary['studies_decided'][name])}"
     n = len(studies)
     chart = draw_histogram(studies, title=f"{name}: studies by probability", mark=value)
     rows = [
@@ -116,6 +118,15 @@ def view_finding(summary: Mapping[str, Any], name: str) -> FindingView:
         if images[k] or studies[k]
     ]
     return FindingView(name, chart, sentence, tuple(rows))
+
+
+def _band_sentence(band: Mapping[str, Any], decided: Mapping[str, int]) -> str:
+    low, high = (float(band[end]["value"]) for end in ("lower", "upper"))
+    total = sum(decided.values())
+    shares = [
+        f"{n:,}{f' ({n / total:.1%})' if total else ''} {name}" for name, n in decided.items()
+    ]
+    return f"With the band from {low:.3g} to {high:.3g}: {', '.join(shares)}."
 
 
 def describe_results(summary: Mapping[str, Any]) -> list[str]:

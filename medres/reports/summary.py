@@ -207,7 +207,10 @@ def describe_evaluation(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
     if len(findings) == 1:
         ((_, finding),) = findings.items()
         unit = unit_of(evaluation)
-        return (*first, *_describe_ranking(finding, unit), *_describe_decisions(finding, unit))
+        section = finding.get("three_way")
+        undecided = _describe_undecided(section, unit) if section else ()
+        decisions = _describe_decisions(finding, unit)
+        return (*first, *_describe_ranking(finding, unit), *decisions, *undecided)
     return (*first, *_describe_macro(evaluation))
 
 
@@ -290,6 +293,34 @@ def describe_threshold(threshold: Mapping[str, Any]) -> str:
         f", n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{threshold['n']:,}" if threshold.get("n") else ""
     )
     return f"{threshold['value']:.3f} ({rule}{size})"
+
+
+def describe_band(section: Mapping[str, Any]) -> str:
+    """Return where a band lies and who chose it, as a sentence.
+
+    Args:
+        section: `three_way` of a finding in `evaluation.json`.
+    """
+    lower, upper = section["lower"], section["upper"]
+    if lower["value"] is None:  # of several models, each with a band of its own
+        return f"Undecided by {lower['rule']}."
+    if lower["value"] == upper["value"]:
+        return f"No score is undecided: the band is empty, at {describe_threshold(lower)}."
+    return f"Undecided from {describe_threshold(lower)} to below {describe_threshold(upper)}."
+
+
+def _describe_undecided(section: Mapping[str, Any], unit: str) -> Iterator[str]:
+    counts, share = section["counts"], format_estimate(section["undecided"], percent=True)
+    undecided = counts["undecided_positive"] + counts["undecided_negative"]
+    missed = count(counts["fn"], f"positive {unit}")
+    alarms = count(counts["fp"], f"negative {unit}")
+    cases = count(sum(counts.values()), unit)
+    yield describe_band(section)
+    yield (
+        f"With that band {undecided:,} of {cases} are left to a person: {share}; {missed} "
+        f"{'is' if counts['fn'] == 1 else 'are'} cleared, and {alarms} "
+        f"{'is' if counts['fp'] == 1 else 'are'} flagged."
+    )
 
 
 def _describe_macro(evaluation: Mapping[str, Any]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from medres.metrics.aggregation import CombinedScores, combine_scores
 from medres.metrics.evaluation import evaluate
 from medres.metrics.finding_details import AskedDetails
 from medres.metrics.operating_point import Threshold, choose_threshold
+from medres.metrics.three_way import Band, choose_band
 
 Unit = Literal["patient", "study", "image"]
 
@@ -179,6 +180,39 @@ class CaseScores:
             except UndefinedMetricError as error:
                 without.append(f"{name}: no threshold was locked: {error}.")
         return thresholds, without
+
+    def choose_bands(
+        self, findings: Sequence[str], asked: EvaluationConfig, *, split: str = "validation"
+    ) -> tuple[dict[str, Band], list[str]]:
+        """A band a finding, chosen on these cases; none where none is asked for.
+
+        Args:
+            findings: names of the columns.
+            asked: the band's sensitivity and specificity.
+            split: what these cases are, for the bands' record.
+
+        Returns:
+            The bands, and a sentence for each finding that gets none.
+        """
+        bands: dict[str, Band] = {}
+        without: list[str] = []
+        if asked.band is None:
+            return bands, without
+        sensitivity, specificity = asked.band
+        for index, name in enumerate(findings):
+            known = ~self.y_true[:, index].isnan()
+            try:
+                bands[name] = choose_band(
+                    self.y_true[known, index],
+                    self.y_score[known, index],
+                    sensitivity=sensitivity,
+                    specificity=specificity,
+                    target_by=asked.target_by,
+                    split=split,
+                )
+            except UndefinedMetricError as error:
+                without.append(f"{name}: no band was locked: {error}.")
+        return bands, without
 
     def evaluate(
         self,

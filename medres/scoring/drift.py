@@ -123,7 +123,7 @@ def check_comparable(first: Results, second: Results) -> None:
 
 
 def compare_scores(first: Results, second: Results, finding: str) -> dict[str, Any]:
-    """One finding: distributions, their distance, and the share at or above the threshold."""
+    """One finding: distributions, their distance, and the shares of the model's decisions."""
     a, b = first.scores[finding], second.scores[finding]
     enough = min(len(a), len(b)) >= FEWEST
     values: dict[str, Any] = {
@@ -135,6 +135,8 @@ def compare_scores(first: Results, second: Results, finding: str) -> dict[str, A
         "histograms": [s.summary["histograms"][finding]["studies"] for s in (first, second)],
         "threshold": None,
         "positive": None,
+        "band": None,
+        "indeterminate": None,
     }
     if enough:
         test = ks_2samp(a, b)
@@ -144,6 +146,11 @@ def compare_scores(first: Results, second: Results, finding: str) -> dict[str, A
         values["threshold"] = float(threshold["value"])
         counts = [int((x >= values["threshold"]).sum()) for x in (a, b)]
         values["positive"] = _rates([(counts[0], len(a)), (counts[1], len(b))])
+    band = (first.summary.get("bands") or {}).get(finding)
+    if band is not None:
+        low, high = values["band"] = [float(band[end]["value"]) for end in ("lower", "upper")]
+        counts = [int(((x >= low) & (x < high)).sum()) for x in (a, b)]
+        values["indeterminate"] = _rates([(counts[0], len(a)), (counts[1], len(b))])
     return values
 
 

@@ -14,6 +14,7 @@ from medres.errors import ConfigError
 from medres.imaging.grayscale import GrayscaleImage
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.reader_protocol import ReadRequest
+from medres.metrics.three_way import Band
 from medres.models.grad_cam import grad_cam
 from medres.scoring.predictor import Predictor
 from medres.transforms.chains import IMAGE, fitting_steps
@@ -33,6 +34,7 @@ class Explanation:
         probability: of the finding in this image, calibrated.
         threshold: of the finding, locked in the model; None where it has none.
         pixel_aspect: height of a pixel over its width.
+        band: in which the finding is left undecided, likewise.
     """
 
     pixels: NDArray[np.float32]
@@ -42,6 +44,7 @@ class Explanation:
     probability: float
     threshold: float | None
     pixel_aspect: float
+    band: Band | None = None
 
 
 def explain_image(
@@ -83,6 +86,7 @@ def explain_image(
         float(scores[index]),
         None if threshold is None else threshold.value,
         _aspect(shown),
+        model.record.bands.get(name),
     )
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from medres.config import EvaluationConfig
+from medres.metrics.evaluation import PLURALS
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import DECISIONS, Band, evaluate_three_way
 from medres.scoring.case_scores import CaseScores, ImageScores
 
 WITHOUT_THRESHOLD = "no threshold is locked"
 """Why `evaluate` leaves a figure undefined that decisions define."""
+OUT_OF_FOLD = "predictions out of fold"
 OWN_THRESHOLDS = "each fold's own threshold, chosen on its validation cases"
+OWN_BANDS = "each fold's own band, chosen on its validation cases"
 BETWEEN_MODELS = (
     "Figures are of predictions out of fold, pooled: each case is scored by the model of the fold "
     "that left it out. Scores of several models are ranked together, which costs a little AUROC; "
@@ -30,10 +34,12 @@ class Fold:
     Attributes:
         cases: of the fold's test split.
         thresholds: of each finding, chosen on the fold's validation split.
+        bands: likewise, of the findings that have one.
     """
 
     cases: CaseScores
     thresholds: Mapping[str, Threshold]
+    bands: Mapping[str, Band] = field(default_factory=dict)
 
 
 def pool_images(parts: Sequence[ImageScores], order: Sequence[tuple[str, int]]) -> ImageScores:
@@ -82,7 +88,7 @@ def evaluate_folds(
 ) -> dict[str, Any]:
     """Every figure of the pooled cases, as `evaluation.json` holds them.
 
-    What a threshold decides is decided in each fold by its own one, and counted together.
+    What a threshold or a band decides is decided in each fold by its own one, and counted together.
     """
     pooled = pool_cases([fold.cases for fold in folds])
     figures = pooled.evaluate(findings, {}, kind=kind, seed=seed)
@@ -99,6 +105,7 @@ def evaluate_folds(
             )
             entry["confusion"] = found["confusion"]
             entry["threshold"] = {"value": None, "rule": OWN_THRESHOLDS, "n": 0}
+            entry["three_way"] = _three_way(folds, findings.index(name), name, seed)
     figures["notes"] = [BETWEEN_MODELS, *figures["notes"]]
     return figures
 
@@ -119,6 +126,30 @@ def _decide(fold: Fold, findings: Sequence[str]) -> CaseScores:
     return replace(fold.cases, y_true=y_true, y_score=decision)
 
 
+def _three_way(folds: Sequence[Fold], index: int, name: str, seed: int) -> dict[str, object] | None:
+    """Decisions with each fold's own band, counted together; None where no fold has one."""
+    own = [fold for fold in folds if name in fold.bands]
+    if not any(bool((~fold.cases.y_true[:, index].isnan()).any()) for fold in own):
+        return None
+    pooled = pool_cases([fold.cases for fold in own])
+    decisions = [
+        DECISIONS.index(fold.bands[name].decision(score))
+        for fold in own
+        for score in fold.cases.y_score[:, index].tolist()
+    ]
+    lower, upper = (Threshold(end, OWN_BANDS, 0) for end in (0.5, 1.5))  # decisions are 0, 1, 2
+    found = evaluate_three_way(
+        pooled.y_true[:, index],
+        torch.tensor(decisions, dtype=torch.float64),
+        Band(lower, upper),
+        patient_ids=pooled.patient_ids,
+        seed=seed,
+        units=PLURALS[pooled.unit],
+    ).as_json()
+    ends = {"value": None, "rule": OWN_BANDS, "n": 0}
+    return {**found, "lower": ends, "upper": ends}
+
+
 def _called(y_score: Tensor, threshold: Threshold) -> Tensor:
     return (y_score >= threshold.value).to(y_score.dtype)
 
@@ -131,8 +162,12 @@ def choose_ensemble_thresholds(
     No case is unseen by all of the members, so these predictions, each by one member, stand in.
     """
     pooled = pool_cases([fold.cases for fold in folds])
-    thresholds, without = pooled.choose_thresholds(findings, asked)
-    return {
-        name: replace(t, rule=t.rule.replace("on validation", "on predictions out of fold"))
-        for name, t in thresholds.items()
-    }, without
+    return pooled.choose_thresholds(findings, asked, split=OUT_OF_FOLD)
+
+
+def choose_ensemble_bands(
+    folds: Sequence[Fold], findings: Sequence[str], asked: EvaluationConfig
+) -> tuple[dict[str, Band], list[str]]:
+    """Bands of the ensemble, where they are asked for, chosen as its thresholds are."""
+    pooled = pool_cases([fold.cases for fold in folds])
+    return pooled.choose_bands(findings, asked, split=OUT_OF_FOLD)

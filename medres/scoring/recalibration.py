@@ -1,4 +1,4 @@
-"""A model at a new site: another temperature and other thresholds, from labelled local scores.
+"""A model at a new site: another temperature, other thresholds and bands, from local scores.
 
 The network and its preprocessing stay as they are; so does every ranking, and with it the AUROC.
 Scores of 0 and 1 are taken 2^-24 inside, since they have no finite logit.
@@ -21,6 +21,7 @@ from medres.errors import ManifestError
 from medres.metrics.aggregation import combine_scores
 from medres.metrics.calibration_line import NEAREST, logits_of
 from medres.metrics.operating_point import Threshold, confusion
+from medres.metrics.three_way import Band, three_way_counts
 from medres.scoring.case_scores import CaseScores
 from medres.training.calibrate import Calibration, fit_calibration
 
@@ -30,9 +31,9 @@ class Recalibrated:
     """The model's new record and what is different about it.
 
     Attributes:
-        record: with the new temperature and thresholds; the old ones are in `record.replaced`.
+        record: with the new temperature, thresholds and bands; the old are in `record.replaced`.
         changes: before and after, as plain JSON values: temperature, calibration figures, and for
-            each finding the threshold with its counts on the local cases.
+            each finding the threshold and the band with their counts on the local cases.
         notes: what did not change, and why, as sentences.
     """
 
@@ -44,14 +45,16 @@ class Recalibrated:
 def recalibrate(
     record: ModelRecord, local: ScoreTable, asked: EvaluationConfig, scores_sha256: str
 ) -> Recalibrated:
-    """Fit a temperature and choose thresholds on local scores.
+    """Fit a temperature and choose thresholds, and bands, on local scores.
 
-    What cannot be fitted (too few cases of a class, say) stays as it was, and a note says so.
+    Bands are chosen where the model has some, for the rates that they were chosen for, or where
+    others are asked for. What cannot be fitted (too few cases of a class, say) stays as it was,
+    and a note says so.
 
     Args:
         record: of the model that gave the scores.
         local: probabilities with labels, of images or cases, as `medres evaluate` writes them.
-        asked: the rule of the thresholds.
+        asked: the rule of the thresholds, and the band's rates, None for those of the model's.
         scores_sha256: digest of the table, for the record.
 
     Raises:
@@ -73,25 +76,35 @@ def recalibrate(
     probabilities = calibration.apply(record.kind, logits).masked_fill(~known, torch.nan)
     before, after = (_cases(record, local, values) for values in (score, probabilities))
     thresholds, without = after.choose_thresholds(record.findings, asked, split="local scores")
-    notes += [f"{sentence[:-1]}; the old one stays." for sentence in without]
-    kept = {name: t for name, t in record.thresholds.items() if name not in thresholds}
+    bands, undecided = after.choose_bands(
+        record.findings, replace(asked, band=asked.band or _targets(record)), split="local scores"
+    )
+    notes += [f"{sentence[:-1]}; the old one stays." for sentence in (*without, *undecided)]
+    thresholds = {**record.thresholds, **thresholds}
+    bands = {**record.bands, **bands}
     changes = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores_sha256": scores_sha256,
         "cases": len(after.patient_ids),
         "temperature": {"before": _value(record.calibration), "after": _value(calibration)},
         "calibration": _figures(record, label, logits, calibration),
-        "findings": _findings(record, before, after, {**kept, **thresholds}),
+        "findings": _findings(record, before, after, thresholds, bands),
     }
-    old = Replaced(record.thresholds, record.calibration, changes)
+    old = Replaced(record.thresholds, record.calibration, changes, record.bands)
     new = replace(
         record,
-        thresholds={**kept, **thresholds},
+        thresholds=thresholds,
+        bands=bands,
         calibration=calibration,
         replaced=(*record.replaced, old),
         figures={},  # they were those of the old temperature and thresholds
     )
     return Recalibrated(new, changes, tuple(notes))
+
+
+def _targets(record: ModelRecord) -> tuple[float, float] | None:
+    """The rates that the model's bands were chosen for: one pair, as a configuration has one."""
+    return next((band.targets for band in record.bands.values() if band.targets), None)
 
 
 def _own_logits(record: ModelRecord, score: Tensor) -> Tensor:
@@ -136,13 +149,30 @@ def _cases(record: ModelRecord, local: ScoreTable, score: Tensor) -> CaseScores:
 
 
 def _findings(
-    record: ModelRecord, before: CaseScores, after: CaseScores, thresholds: Mapping[str, Threshold]
+    record: ModelRecord,
+    before: CaseScores,
+    after: CaseScores,
+    thresholds: Mapping[str, Threshold],
+    bands: Mapping[str, Band],
 ) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for f, name in enumerate(record.findings):
         old, new = record.thresholds.get(name), thresholds.get(name)
         table[name] = {"before": _at(before, f, old), "after": _at(after, f, new)}
+        if name in bands:
+            pair = _within(before, f, record.bands.get(name)), _within(after, f, bands[name])
+            table[name]["band"] = dict(zip(("before", "after"), pair, strict=True))
     return table
+
+
+def _within(cases: CaseScores, finding: int, band: Band | None) -> dict[str, Any] | None:
+    if band is None:
+        return None
+    label, score = cases.y_true[:, finding], cases.y_score[:, finding]
+    known = ~label.isnan()
+    ends = band.lower.value, band.upper.value
+    counts = three_way_counts(label[known], score[known], *ends) if bool(known.any()) else None
+    return {**band.as_json(), "counts": counts.as_json() if counts else None}
 
 
 def _at(cases: CaseScores, finding: int, threshold: Threshold | None) -> dict[str, Any] | None:

@@ -239,6 +239,7 @@ class ScoringRun:
         return {
             "findings": list(self.record.findings),
             "thresholds": {n: t.as_json() for n, t in self.record.thresholds.items()},
+            "bands": {name: band.as_json() for name, band in self.record.bands.items()},
             "weights_sha256": self.record.weights_sha256,
             "bundle": self.scorer.title,
             "model_digest": self.scorer.digest,

@@ -20,6 +20,7 @@ from medres.guard.guard import Guard
 from medres.guard.storage import guard_digest
 from medres.imaging.reader_pool import ReaderPool
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.models.folded_norm import fold_batch_norm
 from medres.scoring.engine import Engine
 from medres.scoring.pictures import Planned
@@ -43,6 +44,10 @@ class Outputs(Protocol):
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
         """Of the findings that have one."""
+
+    @property
+    def bands(self) -> Mapping[str, Band]:
+        """Of the findings that have one: scores that are left undecided."""
 
     @property
     def image_rule(self) -> ImageRule:

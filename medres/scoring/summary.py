@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from medres.metrics.three_way import DECISIONS
 from medres.scoring.combine import Rule
 from medres.scoring.guarding import GuardCounts, is_flagged
 from medres.scoring.index import Index
@@ -50,6 +51,7 @@ def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) 
     images = [Counter[int]() for _ in record.findings]
     studies = [Counter[int]() for _ in record.findings]
     positive = dict.fromkeys(record.thresholds, 0)
+    decided = {name: dict.fromkeys(DECISIONS, 0) for name in record.bands}
     scanners: Counter[tuple[str, str]] = Counter()
     number_of_studies, withhold = 0, guard.mode == "withhold"
     for _, group in groupby(index.scored("study"), key=lambda row: row.study):
@@ -67,6 +69,8 @@ def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) 
             studies[f][_bin(combined[f])] += 1
             if name in positive:
                 positive[name] += combined[f] >= record.thresholds[name].value
+            if name in decided:
+                decided[name][record.bands[name].decision(combined[f])] += 1
     counts = index.counts()
     return {
         **{name: counts[name] for name in ("files", "inputs", "images_scored")},
@@ -81,6 +85,7 @@ def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) 
             for f, name in enumerate(record.findings)
         },
         "studies_positive": positive,
+        "studies_decided": decided,
         "scanners": [
             {"modality": modality, "manufacturer": maker, "images": count}
             for (modality, maker), count in sorted(scanners.items())

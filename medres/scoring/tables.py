@@ -68,7 +68,7 @@ class Tables:
 
     Args:
         index: with the results.
-        record: of the model, for names and thresholds.
+        record: of the model, for names, thresholds and bands.
         keys: of the site.
         combine: rule from images to studies.
         with_uids: whether raw UIDs stand in the tables too.
@@ -105,10 +105,12 @@ class Tables:
     def _study_columns(self) -> dict[str, str]:
         names = [column_of(name) for name in self.record.findings]
         flags = [f"{column_of(n)}_positive" for n in self.record.findings if n in self._thresholds]
+        calls = [f"{column_of(n)}_decision" for n in self.record.findings if n in self.record.bands]
         sides = [f"{name}_{side}" for side in SIDE_NAMES.values() for name in names]
         return {
             **dict.fromkeys(names, "float64"),
             **dict.fromkeys(flags, "bool"),
+            **dict.fromkeys(calls, "string"),
             **dict.fromkeys(sides, "float64"),
         }
 
@@ -158,6 +160,8 @@ class Tables:
             values[column] = p
             if name in self._thresholds:
                 values[f"{column}_positive"] = p >= self._thresholds[name]
+            if name in self.record.bands:
+                values[f"{column}_decision"] = self.record.bands[name].decision(p)
             for side, word in SIDE_NAMES.items():
                 found = combined.sides.get(side)
                 values[f"{column}_{word}"] = None if found is None else found[f]

@@ -24,6 +24,7 @@ from medres.data.image_rule import EVERY_IMAGE, ImageRule
 from medres.errors import BundleError, ConfigError, RejectReason
 from medres.imaging.reader_pool import ReaderPool
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.scoring.engine import (
     Batch,
     count_rows,
@@ -50,6 +51,7 @@ class ZooOutputs:
     kind: Literal["binary", "multilabel", "multiclass"]
     weights_sha256: str
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    bands: Mapping[str, Band] = field(default_factory=dict)
     image_rule: ImageRule = EVERY_IMAGE
 
 

@@ -16,9 +16,12 @@ from medres.bundle.directory import Model
 from medres.data.manifest import Manifest
 from medres.errors import ConfigError, ExportError, MissingDependencyError
 from medres.export import folder as export_folder
+from medres.export.contract import input_contract, output_contract, readme
 from medres.export.folder import export_model, score_reference, select_images
 from medres.export.formats import Artifact, asked_artifacts
 from medres.export.runtimes import Pixels, Run, open_runs
+from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.scoring.predictor import Predictor
 
 EVERYTHING = asked_artifacts(("onnx", "torch-export", "openvino"), bf16=True, int8=True)
@@ -76,6 +79,26 @@ def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:
     assert result["temperature_inside"] == [2]
     assert result["thresholds"]["opacity"]["value"] == 0.25
     assert contract["intended_use"] == "research only; not a medical device"
+    assert "bands" not in result
+
+
+def test_the_contract_and_its_page_carry_a_band(probed: Model) -> None:
+    band = Band(Threshold(0.125, "low on validation", 30), Threshold(0.625, "high on it", 30))
+    record = replace(probed.record, bands={"opacity": band})
+    result = output_contract(replace(probed, record=record))
+    assert result["bands"] == {"opacity": band.as_json()}
+    assert result["indeterminate"] == "lower <= probability < upper"
+    contract = {
+        "medres": "0",
+        "input": input_contract(probed.record.preprocessing),
+        "output": result,
+        "model": {"weights_sha256": "ab" * 32, "preprocessing": "cd" * 32},
+        "files": [],
+    }
+    page = readme(contract, [])
+    assert "| opacity | 0.125 | 0.625 | low on validation; high on it |" in page
+    del result["bands"]
+    assert "indeterminate" not in readme(contract, [])
 
 
 def test_the_reference_is_what_medres_scores(probed: Model, exported: Path) -> None:

@@ -27,14 +27,20 @@ from medres.metrics.curves import precision_recall_curve, roc_curve
 from medres.metrics.decision_curve import decision_curve
 from medres.metrics.estimate import UndefinedEstimate
 from medres.metrics.fixed_rate import sensitivity_at_specificity, specificity_at_sensitivity
-from medres.metrics.operating_point import choose_threshold, confusion
+from medres.metrics.operating_point import Threshold, choose_threshold, confusion
 from medres.metrics.paired_decisions import compare_decisions
 from medres.metrics.partial_auroc import partial_auroc
 from medres.metrics.predictive_values import predictive_values_at
 from medres.metrics.ranking import auroc, average_precision
 from medres.metrics.recalibration import fit_isotonic
 from medres.metrics.subgroups import subgroup_analysis
-from medres.metrics.three_way import choose_band, three_way_counts, three_way_figures
+from medres.metrics.three_way import (
+    Band,
+    choose_band,
+    evaluate_three_way,
+    three_way_counts,
+    three_way_figures,
+)
 
 N = 160
 LABELLED = (0, 1)  # columns with both classes; 2 has one class, 3 no label
@@ -61,6 +67,12 @@ BY_FINDING = {
     "band": partial(choose_band, sensitivity=0.7, specificity=0.7, target_by="observed"),
     "three-way counts": partial(three_way_counts, lower=0.3, upper=0.6),
     "three-way": partial(three_way_figures, lower=0.3, upper=0.6, patient_ids=PATIENTS, **FEW),
+    "three-way whole": partial(
+        evaluate_three_way,
+        band=Band(Threshold(0.3, "by hand", 0), Threshold(0.6, "by hand", 0)),
+        patient_ids=PATIENTS,
+        **FEW,
+    ),
     "sensitivity at": partial(sensitivity_at_specificity, specificity=0.8, **FEW),
     "specificity at": partial(
         specificity_at_sensitivity, sensitivity=0.8, patient_ids=PATIENTS, **FEW
@@ -84,8 +96,8 @@ PAIRED = {
     "McNemar": partial(compare_decisions, first_threshold=0.5, second_threshold=0.4),
 }
 DEFINED_WITH_ONE_CLASS = {
-    "confusion", "three-way counts", "three-way", "brier", "brier parts", "ece",
-    "ece of patients", "reliability", "subgroups", "precision-recall", "McNemar",
+    "confusion", "three-way counts", "three-way", "three-way whole", "brier", "brier parts",
+    "ece", "ece of patients", "reliability", "subgroups", "precision-recall", "McNemar",
 }  # fmt: skip
 
 

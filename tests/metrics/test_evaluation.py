@@ -303,7 +303,7 @@ def test_details_equal_the_single_functions_and_leave_out_missing_labels():
     assert details.elsewhere == predictive_values_at(report["a"].confusion, 0.1, units="patients")
     fixed = sensitivity_at_specificity(y, s, 0.9, resamples=200)
     assert details.fixed["sensitivity_at_specificity"] == {"0.9": fixed}
-    counts = details.three_way
+    counts = details.three_way.counts
     assert counts.tp + counts.fn + counts.undecided_positive == sum(y)
     (column,) = details.subgroups
     assert [group.name for group in column.groups] == ["F", "M"]
@@ -314,7 +314,7 @@ def test_details_equal_the_single_functions_and_leave_out_missing_labels():
     content = json.loads(json.dumps(report.as_json(), allow_nan=False))
     finding = content["findings"]["a"]
     assert finding["at_prevalence"]["prevalence"] == 0.1
-    assert finding["three_way"]["counts"]["tp"] == details.three_way.tp
+    assert finding["three_way"]["counts"]["tp"] == counts.tp
     assert finding["subgroups"]["sex"]["groups"]["F"]["n"] == column.groups[0].n
 
 

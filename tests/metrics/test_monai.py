@@ -15,6 +15,7 @@ from medres.metrics.evaluation import evaluate
 from medres.metrics.monai import EvaluationMetric, EvaluationMetricHandler
 from medres.metrics.operating_point import Threshold
 from medres.metrics.ranking import auroc
+from medres.metrics.three_way import Band, three_way_counts
 
 HALF = Threshold(0.5, "by hand", 0)
 
@@ -198,3 +199,12 @@ def test_processes_of_uneven_size_report_the_figure_of_all_rows(tmp_path: Path):
         value, patients = json.loads((tmp_path / f"{rank}.json").read_text())
         assert value == pytest.approx(expected, abs=1e-12)
         assert patients == 30
+
+
+def test_a_band_of_the_record_or_of_two_numbers_is_counted():
+    y, logit, ids = drawn()
+    band = Band(Threshold(0.3, "by hand", 0), Threshold(0.6, "by hand", 0))
+    for given in (band, [0.3, 0.6]):
+        metric = EvaluationMetric(("a",), activation="sigmoid", bands={"a": given}, resamples=20)
+        counts = feed(metric, y, logit, ids).report()["a"].details.three_way.counts
+        assert counts == three_way_counts(y[:, 0], logit[:, 0].sigmoid(), 0.3, 0.6)

@@ -17,6 +17,7 @@ from pipelines.cross_validate import describe_folds
 QUICK = ["--pixels.size", "32", "--training.epochs", "2", "--training.warmup_epochs", "0"]
 QUICK += ["--model.weights", "none", "--model.stem", "port", "--training.preset", "full"]
 QUICK += ["--training.batch_size", "18", "--device", "cpu"]
+QUICK += ["--evaluation.band", "[0.8, 0.7]", "--evaluation.target_by", "observed"]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -153,3 +154,75 @@ def test_bad_input_is_refused_before_training(
     assert main(argv) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def finding_of(report: Path) -> dict:
+    return json.loads((report / "evaluation.json").read_text())["findings"]["label"]
+
+
+def record_of(model: Path) -> dict:
+    return json.loads((model / "configs" / "medres.json").read_text())
+
+
+def test_band_is_chosen_on_validation_and_reported_on_test(folds: Path) -> None:
+    counts = dict.fromkeys(finding_of(folds / "report")["three_way"]["counts"], 0)
+    for fold in (1, 2, 3):
+        run = folds / f"fold-{fold}"
+        band = record_of(run / "model")["bands"]["label"]
+        assert band["targets"] == {"sensitivity": 0.8, "specificity": 0.7}
+        cases: dict[str, list[tuple[float, float]]] = {}
+        for row in rows(run / "predictions" / "validation.csv"):  # each image is a study
+            pair = float(row["label_score"]), float(row["label"])
+            cases.setdefault(row["patient_id"], []).append(pair)
+        patients = [(max(s for s, _ in of), max(y for _, y in of)) for of in cases.values()]
+        positives, negatives = ([s for s, y in patients if y == kind] for kind in (1, 0))
+        low, high = (band[end]["value"] for end in ("lower", "upper"))
+        assert sum(s >= low for s in positives) >= 0.8 * len(positives)
+        assert sum(s < high for s in negatives) >= 0.7 * len(negatives)
+        section = finding_of(run / "report")["three_way"]
+        assert {key: section[key] for key in band} == band
+        counts = {key: counts[key] + section["counts"][key] for key in counts}
+        assert "indeterminate in between" in (run / "model" / "docs" / "README.md").read_text()
+    pooled = finding_of(folds / "report")["three_way"]
+    assert pooled["counts"] == counts
+    assert pooled["lower"]["rule"] == "each fold's own band, chosen on its validation cases"
+    ensemble = record_of(folds / "model")["bands"]["label"]
+    assert ensemble["lower"]["rule"] == "sensitivity of at least 0.8 on predictions out of fold"
+
+
+def test_a_locked_band_goes_where_the_model_goes(
+    folds: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = folds / "fold-1", str(folds / "fold-1" / "model")
+    band = record_of(run / "model")["bands"]["label"]
+    again = ["evaluate", model, str(run / "manifest.csv"), "--split", "test", "--device", "cpu"]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    reports = run / "report", tmp_path / "again"
+    before, after = (finding_of(report)["three_way"]["counts"] for report in reports)
+    assert after == before
+    table = tmp_path / "again" / "predictions.csv"
+    argv = ["report", str(table), "--model", model, "--out", str(tmp_path / "report")]
+    assert main(argv) == 0
+    section = finding_of(tmp_path / "report")["three_way"]
+    assert {key: section[key] for key in band} == band
+    assert main([*argv, "--band", "0.1", "0.2"]) == 2
+    assert "give one band: the model's own, or --band" in capsys.readouterr().err
+    argv = ["score", str(pictures.parent), "--model", model, "--out", str(tmp_path / "scored")]
+    assert main([*argv, "--device", "cpu"]) in (0, 3)
+    for row in rows(tmp_path / "scored" / "studies.csv"):
+        p, (low, high) = float(row["label"]), (band[end]["value"] for end in ("lower", "upper"))
+        word = "positive" if p >= high else "indeterminate" if p >= low else "negative"
+        assert row["label_decision"] == word or min(abs(p - low), abs(p - high)) < 1e-8
+    picture = next(pictures.parent.glob("*.png"))
+    capsys.readouterr()
+    assert main(["explain", model, str(picture), "--out", str(tmp_path / "explained")]) == 0
+    assert "with the model's band" in capsys.readouterr().out
+    argv = ["recalibrate", model, str(table), "--out", str(tmp_path / "site")]
+    assert main([*argv, "--target-by", "observed"]) == 0
+    text = capsys.readouterr().out
+    assert all(words in text for words in ("band from", "band to", "indeterminate"))
+    new = record_of(tmp_path / "site")
+    assert new["bands"]["label"]["targets"] == band["targets"]
+    assert new["replaced"][0]["bands"]["label"] == band
+    assert main(["recalibrate", model, str(table), "--band-at", "0.9", "2"]) == 2
+    assert "--band-at 0.9 2: give a sensitivity" in capsys.readouterr().err

@@ -185,3 +185,39 @@ def test_bad_cells_end_in_a_message_with_row_and_column(tmp_path: Path, capsys):
     path.write_text("y_true,y_score\n1,0.5\nmaybe,0.5\n", encoding="utf-8")
     assert main([str(path), "--out", str(tmp_path / "r")]) == 2
     assert "row 3, column y_true: found 'maybe'" in capsys.readouterr().err
+
+
+def test_a_band_is_chosen_on_validation_for_the_rates_that_are_asked_for(tmp_path: Path, capsys):
+    scores, validation = (write_scores(tmp_path / f"{seed}.csv", seed) for seed in (1, 2))
+    out = tmp_path / "report"
+    argv = [str(scores), "--out", str(out), "--resamples", "50"]
+    chosen = ["--validation", str(validation), "--band-at", "0.95", "0.9"]
+    assert main([*argv, *chosen, "--target-by", "observed"]) == 0
+    section = evaluation(out)["findings"]["finding"]["three_way"]
+    assert section["targets"] == {"sensitivity": 0.95, "specificity": 0.9}
+    with validation.open(newline="") as file:
+        rows = [(float(r["y_score"]), r["y_true"] == "1") for r in csv.DictReader(file)]
+    low, high = (section[end]["value"] for end in ("lower", "upper"))
+    positives, negatives = ([s for s, y in rows if y == wanted] for wanted in (True, False))
+    assert 0.95 <= np.mean([s >= low for s in positives]) < 0.95 + 1 / len(positives)
+    assert 0.9 <= np.mean([s < high for s in negatives]) < 0.9 + 1 / len(negatives)
+    assert section["lower"]["rule"] == "sensitivity of at least 0.95 on validation"
+    for options, words in (
+        (["--band-at", "0.9", "0.9"], "--band-at chooses a band on validation: give --validation"),
+        ([*chosen, "--band", "0.2", "0.4"], "give one band: the model's own, or --band, or --band"),
+        (
+            [*chosen[:2], "--band-at", "1", "0.9"],
+            "--band-at 1 0.9: give a sensitivity and a spec",
+        ),
+    ):
+        assert main([*argv, *options]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_band_that_few_patients_cannot_show_is_left_out_and_said(tmp_path: Path):
+    scores, few = write_scores(tmp_path / "a.csv"), write_scores(tmp_path / "b.csv", 2, n=20)
+    argv = [str(scores), "--out", str(tmp_path / "report"), "--resamples", "50"]
+    assert main([*argv, "--validation", str(few), "--band-at", "0.95", "0.9"]) == 0
+    content = evaluation(tmp_path / "report")
+    assert content["findings"]["finding"]["three_way"] is None
+    assert any(note.startswith("finding: no band was locked: a thr") for note in content["notes"])

@@ -48,6 +48,16 @@ def drift(**changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
+def test_indeterminate_share_stands_below_the_positive_one() -> None:
+    changed = drift()
+    finding = changed["findings"]["<b>opacity</b>"]
+    finding |= {"band": [0.3, 0.62], "indeterminate": rates(0.1)}
+    rows = drift_tables(changed)["Scores of <b>opacity</b>"]
+    assert rows[4] == (
+        "Indeterminate, 0.3 to 0.62", "2.0%", "12.0%", "+10.0 points (+5.0 to +15.0)",
+    )  # fmt: skip
+
+
 def test_tables_say_the_difference_with_its_interval() -> None:
     tables = drift_tables(drift())
     assert tables["Inputs"][0] == ("Inputs", "371", "371", "")

@@ -94,3 +94,17 @@ def test_flow_escapes_what_a_user_named(evaluation: dict[str, Any]) -> None:
     svg = draw_flow(evaluation, anchor="flow")
     assert "<b>" not in svg
     assert "rows of &lt;b&gt;.csv" in svg
+
+
+def test_flow_counts_the_undecided_where_there_is_a_band(evaluation: dict[str, Any]) -> None:
+    (finding,) = evaluation["findings"].values()
+    finding["three_way"] = {
+        "counts": {
+            "tp": 2, "fp": 0, "tn": 4, "fn": 1, "undecided_positive": 1, "undecided_negative": 2,
+        }
+    }  # fmt: skip
+    svg = draw_flow(with_flow(evaluation), anchor="flow")
+    assert described(svg).endswith(
+        "4 with the finding. 2 flagged. 1 undecided. 1 missed. 6 without it. 0 flagged. "
+        "2 undecided. 4 cleared."
+    )

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from matplotlib import image as images
 
+from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.reports.heat_map import draw_heat_map
 from medres.scoring.explanation import Explanation
 
@@ -39,6 +41,10 @@ def test_the_words_say_finding_probability_decision_and_place() -> None:
     assert "negative" in draw_heat_map(explanation(spot(), probability=0.4)).description
     empty = draw_heat_map(explanation(np.zeros((60, 90)), threshold=None))
     assert empty.description.startswith("mass $x$: probability 0.750. Nothing in the image speaks")
+    band = Band(Threshold(0.5, "low", 9), Threshold(0.8, "high", 9))
+    assert draw_heat_map(explanation(spot(), band=band)).description.startswith(
+        "mass $x$: probability 0.750, indeterminate with the band from 0.500 to 0.800. "
+    )
 
 
 @pytest.mark.parametrize("aspect", [1.0, 1.5])

@@ -190,3 +190,25 @@ def test_page_of_100_000_cases_takes_little() -> None:
     size = len(render_page(finite(report.as_json())).encode())
     # 14 findings then take 2.3 MB, of the 5 MB that a page may: all beside one is less than 0.1.
     assert size < 300_000
+
+
+def test_page_says_where_a_finding_is_left_undecided(evaluation: dict[str, Any]) -> None:
+    (finding,) = evaluation["findings"].values()
+    counts = {"tp": 2, "fp": 1, "tn": 3, "fn": 0, "undecided_positive": 2, "undecided_negative": 2}
+    undecided = {"value": 0.4, "low": 0.2, "high": 0.7, "level": 0.95, "method": "Wilson"}
+    ends = {"value": None, "rule": "each fold's own band", "n": 0}
+    section = {"counts": counts, "undecided": undecided}
+    finding["three_way"] = {
+        "lower": {"value": 0.25, "rule": "low", "n": 20},
+        "upper": {"value": 0.625, "rule": "high", "n": 20},
+        "targets": {"sensitivity": 0.95, "specificity": 0.9},
+        **section,
+    }
+    page = render_page(evaluation).replace("\N{NO-BREAK SPACE}", " ")
+    assert "Undecided from 0.250 (low, n = 20) to below 0.625 (high, n = 20)." in page
+    assert "Undecided between 0.25 and 0.625" in page
+    assert "Targets" not in page
+    finding["three_way"] = {"lower": ends, "upper": ends, **section}
+    page = render_page(evaluation)
+    assert "Undecided by several models" in page
+    assert "Undecided by each fold&#39;s own band." in page

@@ -115,3 +115,16 @@ def test_latex_compiles(
     (tmp_path / "paper.tex").write_text(frame)
     argv = [program("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     subprocess.run(argv, cwd=tmp_path, check=True, timeout=60, capture_output=True)
+
+
+def test_table_of_one_finding_notes_its_band(evaluation: dict[str, Any]) -> None:
+    (finding,) = evaluation["findings"].values()
+    ends = {"value": None, "rule": "each fold's own band", "n": 0}
+    finding["three_way"] = {
+        "lower": ends,
+        "upper": ends,
+        "undecided": {"value": 0.4, "low": 0.2, "high": 0.7, "level": 0.95, "method": "Wilson"},
+    }
+    text = figures_as_latex(evaluation)
+    assert "Undecided by each fold's own band." in text
+    assert r"Undecided: 40.0\%" in text

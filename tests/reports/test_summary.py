@@ -9,6 +9,7 @@ import pytest
 from medres.reports.summary import (
     RESEARCH_USE,
     collect_notes,
+    describe_band,
     describe_evaluation,
     describe_threshold,
     format_estimate,
@@ -100,6 +101,38 @@ def test_summary_words_follow_the_auroc(
 ) -> None:
     evaluation["findings"]["opacity"]["auroc"] |= {"value": value, "low": low, "high": high}
     assert any(sentence.endswith(text) for sentence in describe_evaluation(evaluation))
+
+
+def three_way(lower: float | None, upper: float | None) -> dict[str, Any]:
+    return {
+        "lower": {"value": lower, "rule": "low", "n": 20},
+        "upper": {"value": upper, "rule": "high", "n": 20},
+        "targets": {"sensitivity": 0.95, "specificity": 0.9},
+        "counts": {
+            "tp": 2, "fp": 1, "tn": 3, "fn": 0, "undecided_positive": 2, "undecided_negative": 2,
+        },
+        "undecided": {"value": 0.4, "low": 0.2, "high": 0.7, "level": 0.95, "method": "Wilson"},
+    }  # fmt: skip
+
+
+def test_summary_with_a_band_says_who_is_left_to_a_person(evaluation: dict[str, Any]) -> None:
+    (finding,) = evaluation["findings"].values()
+    finding["three_way"] = three_way(0.25, 0.625)
+    *_, band, undecided = describe_evaluation(evaluation)
+    assert band.replace("\N{NO-BREAK SPACE}", " ") == (
+        "Undecided from 0.250 (low, n = 20) to below 0.625 (high, n = 20)."
+    )
+    assert undecided == (
+        "With that band 4 of 10 patients are left to a person: 40.0% (20.0–70.0%); 0 positive "
+        "patients are cleared, and 1 negative patient is flagged."
+    )
+
+
+def test_a_band_says_that_it_is_empty_or_of_several_models() -> None:
+    assert describe_band(three_way(0.25, 0.25)).startswith(
+        "No score is undecided: the band is empty, at 0.250 (low"
+    )
+    assert describe_band(three_way(None, None)) == "Undecided by low."
 
 
 def test_summary_without_threshold_says_so(evaluation: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from medres.config import EvaluationConfig
 from medres.data.labels import LabelSchema
 from medres.data.manifest import Manifest, ManifestRow
 from medres.metrics.operating_point import Threshold
-from medres.scoring.case_scores import ImageScores
+from medres.metrics.three_way import Band
+from medres.scoring.case_scores import CaseScores, ImageScores
 
 NAN = float("nan")
 
@@ -118,3 +119,44 @@ def test_cases_know_their_images_and_take_the_value_that_all_of_them_share() -> 
     assert IMAGES.combine("patient").groups(["F", "F", "", "M", ""]) == ["F", "M", ""]
     loose = scores((row("a", "A", "", 0.0), 0.2), (row("b", "A", "", 1.0), 0.4))
     assert sorted(loose.combine("study").images) == [(0,), (1,)]
+
+
+def sixty() -> CaseScores:
+    """30 negatives below 30 positives, but for two of each across: .45, .65 and .35, .55."""
+    across = {27: 1.0, 21: 1.0, 39: 0.0, 33: 0.0}
+    rows = [
+        (row(f"i{k}", f"P{k}", f"s{k}", across.get(k, float(k >= 30))), k / 60) for k in range(60)
+    ]
+    return scores(*rows).combine("patient")
+
+
+def test_no_band_is_chosen_unless_it_is_asked_for() -> None:
+    assert sixty().choose_bands(["opacity"], EvaluationConfig()) == ({}, [])
+
+
+def test_band_has_the_rates_that_are_asked_for_at_its_ends() -> None:
+    asked = EvaluationConfig(band=(0.95, 0.95), target_by="observed")
+    bands, without = sixty().choose_bands(["opacity"], asked)
+    # sensitivity .95 of 30 allows one miss (21), specificity .95 one false alarm (39)
+    rules = [f"{rate} of at least 0.95 on validation" for rate in ("sensitivity", "specificity")]
+    assert bands == {
+        "opacity": Band(
+            Threshold(pytest.approx(26.5 / 60), rules[0], 60),
+            Threshold(pytest.approx(33.5 / 60), rules[1], 60),
+            (0.95, 0.95),
+        )
+    }
+    assert without == []
+    there = sixty().choose_bands(["opacity"], asked, split="local scores")[0]["opacity"]
+    assert there.upper.rule == "specificity of at least 0.95 on local scores"
+
+
+def test_too_few_cases_for_a_lower_bound_get_no_band_and_the_reason() -> None:
+    bands, (reason,) = sixty().choose_bands(["opacity"], EvaluationConfig(band=(0.95, 0.95)))
+    assert bands == {}
+    assert reason.startswith("opacity: no band was locked: a threshold with a sensitivity of at le")
+    assert "30 positive rows cannot show that, it takes 59 positive rows" in reason
+    unlabelled = scores((row("a", "A", "s", NAN), 0.2), (row("b", "B", "t", 0.0), 0.3))
+    asked = EvaluationConfig(band=(0.5, 0.5))
+    bands, (reason,) = unlabelled.combine("patient").choose_bands(["opacity"], asked)
+    assert reason.startswith("opacity: no band was locked: a threshold is undefined: none of")

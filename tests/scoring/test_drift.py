@@ -66,6 +66,23 @@ def test_shift_of_scores_is_found_and_measured(pair) -> None:
     assert difference["low"] > 0
 
 
+def test_share_of_indeterminate_studies_is_compared_where_the_model_has_a_band(
+    tmp_path: Path,
+) -> None:
+    band = {"lower": {"value": 0.3}, "upper": {"value": 0.6}}
+    scores = [0.1, 0.3, 0.45, 0.6], [0.59, 0.5, 0.3, 0.9]
+    first, second = (
+        read_results(write_results(tmp_path / name, np.array(of * 10), bands={"opacity": band}))
+        for name, of in zip("ab", scores, strict=True)
+    )
+    found = compare_results(first, second)["findings"]["opacity"]
+    assert found["band"] == [0.3, 0.6]
+    assert found["indeterminate"]["counts"] == [[20, 40], [30, 40]]
+    older = read_results(write_results(tmp_path / "c", np.array(scores[0])))
+    none = compare_results(older, older)["findings"]["opacity"]
+    assert (none["band"], none["indeterminate"]) == (None, None)
+
+
 def test_guard_rate_rejects_and_scanners_are_compared(pair) -> None:
     drift = compare_results(*map(read_results, pair))
     guard = drift["guard"]["flagged_images"]

@@ -1,5 +1,6 @@
 """Predictions out of fold: pooled in order, decided by each fold's own threshold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ from medres.config import EvaluationConfig
 from medres.data.labels import LabelSchema
 from medres.data.manifest import Manifest, ManifestRow
 from medres.metrics.operating_point import Threshold
+from medres.metrics.three_way import Band
 from medres.scoring.case_scores import CaseScores, ImageScores
 from medres.scoring.folds import (
+    OWN_BANDS,
     OWN_THRESHOLDS,
     Fold,
+    choose_ensemble_bands,
     choose_ensemble_thresholds,
     evaluate_folds,
     pool_cases,
@@ -106,3 +110,46 @@ def test_images_of_all_folds_stand_in_the_manifests_order():
     assert pooled.y_score.flatten().tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert pooled.untempered.flatten().tolist() == pytest.approx([0.1, 0.1, 0.2, 0.6])
     assert pool_images([plain], [("1.png", 0), ("2.png", 0)]).untempered is None
+
+
+def band(lower: float, upper: float) -> Band:
+    return Band(Threshold(lower, "low", 4), Threshold(upper, "high", 4), (0.9, 0.9))
+
+
+def test_bands_decide_in_each_fold_and_are_counted_together():
+    first = replace(FIRST, bands={"f": band(0.2, 0.4)})  # negatives .1 − .4 +, positives .3 ? .9 +
+    second = replace(SECOND, bands={"f": band(0.52, 0.6)})  # negative .5 −, positives .55 ? .8 +
+    section = evaluate_folds([first, second], ["f"], kind="binary")["findings"]["f"]["three_way"]
+    assert section["counts"] == {
+        "tp": 2, "fp": 1, "tn": 2, "fn": 0, "undecided_positive": 2, "undecided_negative": 0,
+    }  # fmt: skip
+    assert section["lower"] == section["upper"] == {"value": None, "rule": OWN_BANDS, "n": 0}
+    assert section["undecided"]["value"] == pytest.approx(2 / 7)
+    assert section["undecided"]["method"] == "Wilson"
+    assert section["sensitivity_counted_negative"]["value"] == 0.5
+    assert section["specificity_counted_positive"]["value"] == pytest.approx(2 / 3)
+
+
+def test_a_fold_without_a_band_or_a_label_takes_no_part_in_three_way_decisions():
+    own = replace(FIRST, bands={"f": band(0.2, 0.4)})
+    section = evaluate_folds([own, SECOND], ["f"], kind="binary")["findings"]["f"]["three_way"]
+    assert sum(section["counts"].values()) == 4
+    plain = evaluate_folds([FIRST, SECOND], ["f"], kind="binary")["findings"]["f"]
+    assert plain["three_way"] is None
+    nan = float("nan")
+    silent = Fold(cases([nan, nan], [0.1, 0.9], "c"), {}, {"f": band(0.2, 0.4)})
+    found = evaluate_folds([silent, SECOND], ["f"], kind="binary")["findings"]["f"]
+    assert found["three_way"] is None
+    both = evaluate_folds([own, silent], ["f"], kind="binary")["findings"]["f"]["three_way"]
+    assert sum(both["counts"].values()) == 4
+
+
+def test_bands_of_the_ensemble_come_from_all_folds():
+    asked = EvaluationConfig(band=(1.0 - 1e-9, 0.9), target_by="observed")
+    bands, without = choose_ensemble_bands([FIRST, SECOND], ["f"], asked)
+    # the lowest positive is .3, above .1; the highest negative .5, below .55
+    assert bands["f"].lower.value == pytest.approx(0.2)
+    assert bands["f"].upper.value == pytest.approx(0.525)
+    assert bands["f"].upper.rule == "specificity of at least 0.9 on predictions out of fold"
+    assert without == []
+    assert choose_ensemble_bands([FIRST], ["f"], EvaluationConfig()) == ({}, [])

@@ -15,6 +15,7 @@ from medres.data.score_table import ScoreTable
 from medres.errors import ManifestError
 from medres.metrics.operating_point import Threshold
 from medres.metrics.recalibration import Temperature
+from medres.metrics.three_way import Band
 from medres.scoring.recalibration import recalibrate
 from medres.training.calibrate import NOT_CALIBRATED, Calibration
 
@@ -128,3 +129,70 @@ def test_softmax_scores_get_one_temperature():
     result = recalibrate(model, table, EvaluationConfig(), "ab")
     assert result.record.calibration.temperature.values[0] == pytest.approx(2.0, rel=0.1)
     assert result.record.calibration.temperature.activation == "softmax"
+
+
+BAND = Band(Threshold(0.2, "low", 40), Threshold(0.6, "high", 40), (0.95, 0.8))
+
+
+def test_a_band_is_chosen_anew_for_the_rates_that_it_was_chosen_for():
+    model = replace(record(2.0), bands={"opacity": BAND})
+    table = local(3.0)
+    result = recalibrate(model, table, EvaluationConfig(target_by="observed"), "ab")
+    new = result.record.bands["opacity"]
+    assert new.targets == (0.95, 0.8)
+    assert new.lower.rule == "sensitivity of at least 0.95 on local scores"
+    assert (new.lower.n, new.upper.rule) == (2000, "specificity of at least 0.8 on local scores")
+    p = np.array(table.y_score)[:, 0]
+    tempered = 1 / (1 + np.exp(-np.log(p / (1 - p)) * 2.0 / temperature_of(result.record)))
+    y = np.array(table.y_true)[:, 0] == 1
+    assert (tempered[y] >= new.lower.value).mean() == pytest.approx(0.95, abs=0.002)
+    assert (tempered[~y] < new.upper.value).mean() == pytest.approx(0.8, abs=0.002)
+    sides = result.changes["findings"]["opacity"]["band"]
+    assert sides["before"]["lower"] == BAND.lower.as_json()
+    assert sides["after"]["upper"] == new.upper.as_json()
+    for side in sides.values():
+        assert sum(side["counts"].values()) == 2000
+    assert sides["before"]["counts"]["undecided_positive"] == int(
+        ((p >= 0.2) & (p < 0.6) & y).sum()
+    )
+
+
+def temperature_of(model: ModelRecord) -> float:
+    return model.calibration.temperature.values[0]
+
+
+def test_old_bands_are_kept_beside_the_new_and_come_back_from_the_file():
+    model = replace(record(), bands={"opacity": BAND})
+    asked = EvaluationConfig(band=(0.9, 0.9), target_by="observed")
+    new = recalibrate(model, local(3.0), asked, "ab").record
+    assert new.bands["opacity"].targets == (0.9, 0.9)
+    assert new.replaced[0].bands == {"opacity": BAND}
+    assert ModelRecord.from_json(json.loads(json.dumps(new.as_json()))) == new
+
+
+def test_a_band_that_cannot_be_chosen_stays_and_is_said():
+    model = replace(record(2.0), bands={"opacity": BAND})
+    result = recalibrate(model, local(1.0, n=12), EvaluationConfig(), "ab")
+    assert result.record.bands == {"opacity": BAND}
+    assert result.notes[-1].startswith("opacity: no band was locked: a threshold with a sensit")
+    assert result.notes[-1].endswith("; the old one stays.")
+
+
+def test_a_model_without_a_band_gets_one_only_where_it_is_asked_for():
+    plain = recalibrate(record(), local(3.0), EvaluationConfig(), "ab")
+    assert plain.record.bands == {}
+    assert "bands" not in plain.record.as_json()
+    assert "bands" not in plain.record.as_json()["replaced"][0]
+    assert "band" not in plain.changes["findings"]["opacity"]
+    asked = EvaluationConfig(band=(0.9, 0.9))
+    result = recalibrate(record(), local(3.0), asked, "ab")
+    assert result.record.bands["opacity"].targets == (0.9, 0.9)
+    assert result.changes["findings"]["opacity"]["band"]["before"] is None
+
+
+def test_a_band_by_hand_has_no_rates_to_be_chosen_for_and_stays():
+    by_hand = Band(BAND.lower, BAND.upper)
+    model = replace(record(), bands={"opacity": by_hand})
+    assert recalibrate(model, local(3.0), EvaluationConfig(), "ab").record.bands == {
+        "opacity": by_hand
+    }

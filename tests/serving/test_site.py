@@ -97,6 +97,7 @@ def test_worklist_links_keep_what_was_asked(served: Path) -> None:
     page = text(Site(served), "/worklist?name=archive&sort=opacity&order=up&page=2&flagged=without")
     assert 'aria-sort="ascending"' in page
     assert "108 studies" in page
+    assert 'title="with the model\'s band">indeterminate</b>' in page
     assert "sort=opacity&amp;order=down&amp;page=1&amp;flagged=without" in page  # turns the order
     assert "sort=opacity&amp;order=up&amp;page=3&amp;flagged=without" in page  # the next page
 
@@ -105,6 +106,7 @@ def test_study_says_why_it_shows_no_pixels(served: Path) -> None:
     page = text(Site(served), "/study?name=archive&key=k0003")
     assert "Pixels are not allowed: start with --images" in page
     assert "ik0003" in page
+    assert "positive with the model&#39;s band, at or above the threshold" in page
     assert "<img" not in page
 
 
