@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": ("evaluate", "judge a model on labelled images"),
     "recalibrate": ("recalibrate", "fit a model's probabilities and thresholds to a new site"),
     "score": ("score", "score images that have no labels"),
+    "gather": ("gather", "put the results of an archive's shards into one folder"),
     "verify": ("verify", "check a model's files, and all that MONAI's own tools ask of it"),
     "join": ("join", "put a site's own labels beside its scores, for a report"),
     "drift": ("drift", "compare two scored archives: scores, guard, rejects, scanners"),

@@ -147,6 +147,9 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
     shard = summary["shard"]
     if shard["of"] > 1:
         notes.append(f"This is shard {shard['number']} of {shard['of']}: others hold the rest.")
+    if "gathered" in summary:
+        shards = summary["gathered"]["shards"]
+        notes.append(f"Gathered from {shards} shards: times are those of all, added up.")
     if not summary["studies_scored"]:
         notes.append("Nothing was scored.")
     return notes
@@ -205,9 +208,7 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
     rule = summary["image_rule"]
     chosen = [f"{k.replace('_', ' ')}: {', '.join(v)}" for k, v in rule.items() if v]
     throughput = summary["throughput"]
-    bundle = {"Bundle": summary["bundle"]} if summary.get("bundle") else {}
     return {
-        **bundle,
         "Weights": summary["weights_sha256"][:16],
         "Preprocessing": summary["preprocessing_digest"][:16],
         "Precision": summary["precision"],

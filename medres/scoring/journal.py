@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -42,7 +42,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], keys: Keys) -> None:
-        self.path, self._lines = folder / NAME, SealedLines(keys)
+        self.path, self.identity, self._lines = folder / NAME, identity, SealedLines(keys)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(folder / LOCK)
         self._file = _open_private(self.path)
@@ -189,6 +189,20 @@ def _take_lock(path: Path) -> IO[bytes]:
             "folder"
         ) from None
     return lock
+
+
+@contextlib.contextmanager
+def no_writer(folder: Path) -> Generator[None, None, None]:
+    """Keep other processes from writing results in a folder while one reads them there.
+
+    Raises:
+        ResultsError: a process is writing there.
+    """
+    if not (folder / LOCK).exists():  # a copy of results
+        yield
+        return
+    with _take_lock(folder / LOCK):
+        yield
 
 
 def _lock(file: IO[bytes]) -> None:
