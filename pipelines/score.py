@@ -22,11 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines import zoo
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
-    from medres.bundle.directory import Model
     from medres.data.image_rule import ImageRule
     from medres.scoring.plan import Plan
     from medres.scoring.run import ScoringRun, Settings
@@ -68,16 +66,13 @@ class ScoreConfig:
 
 def run(config: ScoreConfig) -> int:
     """Score and write; returns the exit status."""
-    from medres.bundle.directory import load_model
-    from medres.bundle.zoo import is_zoo_bundle
     from medres.data.pseudonyms import Keys
+    from medres.scoring.load import load_scorer
     from medres.scoring.run import open_run
     from medres.scoring.secret import open_secret
 
-    if is_zoo_bundle(config.model):
-        return REJECTED if zoo.score(config) else 0
-    model = load_model(config.model)
-    settings = _settings(config, model)
+    model = load_scorer(config.model, trust=config.trust)
+    settings = _settings(config, model.record.image_rule)
     keys = Keys(open_secret(config.out, config.site_secret))
     with open_run(
         config.out, config.sources, model, settings, keys, retry_rejected=config.retry_rejected
@@ -135,7 +130,7 @@ def _score_planned(config: ScoreConfig, run: ScoringRun, images: int) -> dict[st
     return summary
 
 
-def _settings(config: ScoreConfig, model: Model) -> Settings:
+def _settings(config: ScoreConfig, own: ImageRule) -> Settings:
     from medres.imaging.limits import LIMITS
     from medres.scoring.look import Shard
     from medres.scoring.run import Settings
@@ -147,7 +142,7 @@ def _settings(config: ScoreConfig, model: Model) -> Settings:
         precision=config.precision,
         batch_size=config.batch_size,
         workers=config.workers,
-        rule=_rule(config, model.record.image_rule),
+        rule=_rule(config, own),
         combine=config.combine,
         guard=config.guard,
         shard=Shard(config.shard, config.num_shards),

@@ -1,13 +1,19 @@
 """Synthetic "anatomy" and a guard on it, without training: for tests of the guard and its users."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import torch
+from model_records import record_of
 from torch import Tensor, nn
 
+from medres.bundle.directory import write_bundle, write_weights
+from medres.bundle.seen import SeenCases
 from medres.guard.guard import Guard
 from medres.guard.headers import KnownHeaders
 from medres.guard.measurements import Measurements, measuring
+from medres.guard.storage import write_guard
 from medres.imaging.grayscale import ImageRecord
 from medres.models.resnet import GrayscaleResNet
 
@@ -86,3 +92,12 @@ def fit_guard(
     return guard.calibrate(
         measure(network, shown(anatomy(validation, 2))), patients(validation), 0.02
     )
+
+
+def write_model(folder: Path) -> None:
+    """A model of random weights with a guard, as a directory."""
+    network = build_network()
+    digest = write_weights(folder, network.state_dict())
+    write_guard(folder, fit_guard(network, shown=larger), digest)
+    seen = SeenCases(frozenset(), frozenset())
+    write_bundle(folder, replace(record_of(""), weights_sha256=digest), seen)

@@ -7,32 +7,35 @@ images are read by the bundle's own chain, as it was trained, not by medres.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-import yaml
-from monai.data.image_reader import NumpyReader
-from monai.transforms import Compose, LoadImage, LoadImaged, MapTransform
 from torch import Tensor, nn
 
 from medres.bundle.parts import WEIGHTS_BYTES, part, read_part
+from medres.bundle.zoo_chain import Chain, load_chain, not_taken
 from medres.bundle.zoo_config import ZooConfig
+from medres.bundle.zoo_files import (
+    CONFIGS,
+    METADATA,
+    digest_files,
+    read_config,
+    read_formats,
+    trusted_part,
+)
 from medres.data.labels import LabelSchema
 from medres.errors import BundleError, RejectReason, UnreadableImageError, WeightsError
 from medres.files import file_digest
-from medres.imaging.read import sniff_format
 from medres.models.state_file import read_state_file
+from medres.training.precision import AutocastInferer, ComputePrecision
 
-CONFIGS: Final = ("configs/inference.json", "configs/inference.yaml", "configs/inference.yml")
 WEIGHTS: Final = "models/model.pt"
 WRAPPERS: Final = ("model", "state_dict")
 IGNORED: Final = ("AsDiscrete", "Save", "EnsureType", "ToTensor", "ToNumpy", "CastToType")
 """Postprocessing, by the start of its name, that leaves the probabilities as they are."""
-READ: Final = ("dicom", "raster", "nifti")
 Activation = Literal["sigmoid", "softmax"]
 
 
@@ -44,69 +47,72 @@ class ZooModel:
         labels: what the columns of its probabilities stand for. Two outputs of a softmax are one
             finding, the second.
         network: in evaluation mode, on the CPU.
-        chain: from an item with the address of an image to the network's input.
-        image_key: of the item.
+        chain: from the path of an image to the network's input.
         activation: that makes probabilities of the network's output.
+        input_shape: (C, H, W) that its metadata says of the network; a size left open is 1.
         weights_sha256: of `models/model.pt`.
+        digest: SHA-256 over all files that its results depend on.
         title: its name and version.
         folder: where it was read from.
+        trusted: whether its config and its scripts run as code.
     """
 
     labels: LabelSchema
     network: nn.Module
-    chain: Compose
-    image_key: str
+    chain: Chain
     activation: Activation
+    input_shape: tuple[int, ...]
     weights_sha256: str
+    digest: str
     title: str
     folder: Path
+    trusted: bool = False
 
-    @torch.inference_mode()
-    def score(self, address: str, device: torch.device) -> list[float]:
+    def score(self, path: str, device: torch.device) -> list[float]:
         """Probabilities (F,) of one image.
 
         Raises:
-            UnreadableImageError: no image, or one that the bundle's chain does not take.
+            UnreadableImageError: no image, or one that the bundle's chain or network does not take.
         """
-        check_address(address)
+        pixels = torch.from_numpy(self.chain.apply(path))
         try:
-            image = self.chain({self.image_key: address})[self.image_key]
-            batch = torch.as_tensor(image)[None].to(device, torch.float32)
-            output = self.network.to(device)(batch).double().cpu()
-        except Exception as error:  # the bundle's own chain, of which nothing is known
+            found = self.predict(pixels[None], device)
+        except BundleError:
+            raise
+        except Exception as error:  # of the bundle's own network, of which nothing is known
             raise UnreadableImageError(
-                RejectReason.DECODE_FAILED,
-                address,
-                f"the bundle's own chain does not take it ({type(_root(error)).__name__})",
+                RejectReason.DECODE_FAILED, path, not_taken("network", error)
             ) from None
-        shown = output.sigmoid() if self.activation == "sigmoid" else output.softmax(dim=1)
-        if shown.shape[0] != 1 or shown[0].numel() < len(self.labels.findings):
+        return [float(value) for value in found[0]]
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Tensor, device: torch.device, precision: ComputePrecision = "fp32"
+    ) -> Tensor:
+        """Probabilities (B, F) float64 of network inputs, as `chain` gives them, B of one shape.
+
+        Raises:
+            BundleError: another number of outputs than its metadata says.
+            Exception: whatever its network raises.
+        """
+        # By default CUDA rounds the inputs of fp32 convolutions to TF32's 10 bits.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=precision != "fp32"):
+            output = AutocastInferer(precision)(images.to(device), self.network.to(device))
+        output = output.cpu().double()
+        named = 2 if self.kind_is_second_of_two else len(self.labels.findings)
+        if len(output) != len(images) or output[0].numel() != named:
             raise BundleError(
-                f"{self.folder}: its network gives {tuple(output.shape)} for one image, and its "
-                f"metadata names {len(self.labels.findings)} findings; mend the metadata"
+                f"{self.folder}: its network gives {(1, *output.shape[1:])} for one image, and its "
+                f"metadata names {named} outputs; mend the metadata"
             )
-        columns = shown[0, 1:2] if self.kind_is_second_of_two else shown[0]
-        return [float(value) for value in columns]
+        output = output.flatten(1)
+        shown = output.sigmoid() if self.activation == "sigmoid" else output.softmax(dim=1)
+        return shown[:, 1:] if self.kind_is_second_of_two else shown
 
     @property
     def kind_is_second_of_two(self) -> bool:
         """Whether a softmax over two outputs stands for one finding."""
         return self.activation == "softmax" and self.labels.kind == "binary"
-
-
-def check_address(address: str) -> None:
-    """Refuse what MONAI's readers would unpickle.
-
-    Raises:
-        UnreadableImageError: no file, or neither DICOM, NIfTI nor a picture.
-    """
-    path = Path(address)
-    if sniff_format(path) not in READ or path.suffix.lower() in (".npy", ".npz", ".pkl"):
-        raise UnreadableImageError(
-            RejectReason.UNKNOWN_FORMAT,
-            address,
-            "is neither DICOM, NIfTI nor a picture; a bundle's own chain reads no other files here",
-        )
 
 
 def is_zoo_bundle(folder: Path) -> bool:
@@ -126,60 +132,26 @@ def load_zoo_bundle(folder: Path, *, trust: bool = False) -> ZooModel:
         BundleError: a part is missing or damaged, needs what is not allowed without `trust`, or
             does not say how its output becomes probabilities.
     """
-    name = next((n for n in CONFIGS if (folder / n).exists()), CONFIGS[0])
-    config = ZooConfig(_read_config(folder, name), str(folder / name))
-    metadata = read_part(folder, "configs/metadata.json")
-    image_key, names = _formats(folder, metadata)
+    name, config = read_config(folder)
+    metadata = read_part(folder, METADATA)
+    formats = read_formats(folder)
     activation = _activation(config, folder)
     weights = part(folder, WEIGHTS, WEIGHTS_BYTES)
     state = _read_weights(weights)
-    network, chain = _trusted(folder, name) if trust else _built(config, state)
+    network = trusted_part(folder, name, "network_def") if trust else _built(config, state)
     _load_weights(weights, network, state)
     return ZooModel(
-        labels=_labels(names, activation),
+        labels=_labels(formats.outputs, activation),
         network=network.eval(),
-        chain=chain,
-        image_key=image_key,
+        chain=load_chain(folder, trust=trust),
         activation=activation,
+        input_shape=formats.input_shape,
         weights_sha256=file_digest(weights),
+        digest=digest_files(folder, [name, METADATA, WEIGHTS], scripts=trust),
         title=f"{metadata.get('name') or folder.name} {metadata.get('version', '')}".strip(),
         folder=folder,
+        trusted=trust,
     )
-
-
-def _read_config(folder: Path, name: str) -> Mapping[str, Any]:
-    if name.endswith(".json"):
-        return read_part(folder, name)
-    path = part(folder, name)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not YAML; restore the file") from error
-    if not isinstance(values, dict):
-        raise BundleError(f"{path}: expects a mapping; restore the file")
-    return values
-
-
-def _formats(folder: Path, metadata: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Key of the image, and the names of the outputs."""
-    try:
-        formats = metadata["network_data_format"]
-        (image_key, image), *_ = formats["inputs"].items()
-        output, *_ = formats["outputs"].values()
-        places = range(int(output["num_channels"]))
-        named = {str(k): str(v) for k, v in (output.get("channel_def") or {}).items()}
-        dimensions = len(image["spatial_shape"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(
-            f"{folder}/configs/metadata.json: network_data_format lacks {error}; it needs inputs "
-            "with spatial_shape and outputs with num_channels"
-        ) from error
-    if dimensions != 2 or not 1 <= len(places) <= 1000:
-        raise BundleError(
-            f"{folder}: takes images of {dimensions} dimensions and gives {len(places)} outputs; "
-            "medres judges bundles that classify 2D images"
-        )
-    return str(image_key), tuple(named.get(str(k), f"output {k}") for k in places)
 
 
 def _activation(config: ZooConfig, folder: Path) -> Activation:
@@ -220,7 +192,7 @@ def _labels(names: tuple[str, ...], activation: Activation) -> LabelSchema:
     return LabelSchema("multilabel", names, tuple(f"label_{name}" for name in names))
 
 
-def _built(config: ZooConfig, state: Mapping[str, Tensor]) -> tuple[nn.Module, Compose]:
+def _built(config: ZooConfig, state: Mapping[str, Tensor]) -> nn.Module:
     with torch.device("meta"):  # takes no memory, however large
         size = sum(t.numel() for t in _network(config).state_dict().values())
     held = sum(t.numel() for t in state.values())
@@ -229,18 +201,7 @@ def _built(config: ZooConfig, state: Mapping[str, Tensor]) -> tuple[nn.Module, C
             f"{config.name}: network_def has {size} numbers, and the weights have {held}; they "
             "are not those of this network"
         )
-    network, chain = _network(config), config.build("preprocessing")
-    if not isinstance(chain, Compose):
-        raise BundleError(
-            f"{config.name}: preprocessing is {type(chain).__name__}; a Compose is expected"
-        )
-    for step in chain.transforms:
-        if isinstance(step, MapTransform):
-            step.allow_missing_keys = True  # an image to be scored has no label
-        loader = step._loader if isinstance(step, LoadImaged) else step
-        if isinstance(loader, LoadImage):  # it tries reader after reader, and this one unpickles
-            loader.readers = [r for r in loader.readers if not isinstance(r, NumpyReader)]
-    return network, chain
+    return _network(config)
 
 
 def _network(config: ZooConfig) -> nn.Module:
@@ -250,26 +211,6 @@ def _network(config: ZooConfig) -> nn.Module:
             f"{config.name}: network_def is {type(network).__name__}; a network is expected"
         )
     return network
-
-
-def _trusted(folder: Path, name: str) -> tuple[nn.Module, Compose]:
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(folder / name))
-    parser.read_meta(str(folder / "configs" / "metadata.json"))
-    parser["bundle_root"] = str(folder)
-    sys.path.insert(1, str(folder))
-    try:
-        network = parser.get_parsed_content("network_def")
-        chain = parser.get_parsed_content("preprocessing")
-    except Exception as error:  # whatever the bundle's own code raises
-        raise BundleError(
-            f"{folder / name}: MONAI does not build its network and preprocessing ({error})"
-        ) from error
-    finally:
-        sys.path.remove(str(folder))
-    return network, chain
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -297,9 +238,3 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         raise WeightsError("expects tensors by name, alone or under model or state_dict")
     return content
-
-
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -30,6 +30,8 @@ from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_process import serve
 from medres.imaging.reader_protocol import ReadRequest, Wanted, receive, send
 
+START_SECONDS = 120  # that a process may take before its first image, on a machine that is busy
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -71,15 +73,19 @@ class IsolatedReader:
 
     Args:
         limits: of memory and time.
+        program: what the process runs, as Python: a call of `serve` with other answers, where
+            images are read by other code than medres'. None for medres' own.
     """
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, program: str | None = None) -> None:
         self.limits = limits
+        self.program = program or own_program(limits)
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
+        self._ready = False
 
-    def __reduce__(self) -> tuple[type[IsolatedReader], tuple[Limits]]:
-        return IsolatedReader, (self.limits,)
+    def __reduce__(self) -> tuple[type[IsolatedReader], tuple[Limits, str]]:
+        return IsolatedReader, (self.limits, self.program)
 
     def read(self, request: ReadRequest) -> GrayscaleImage:
         """What `read_grayscale` gives, or raises.
@@ -88,7 +94,7 @@ class IsolatedReader:
             UnreadableImageError: as `read_grayscale`; decoder_crashed where the reading process
                 died of the file; timed_out where it did not answer in time.
         """
-        header, pixels, padding = self._ask(request, "pixels")
+        header, pixels, padding = self.ask(request, "pixels")
         shape = tuple(header["shape"])
         mask = np.frombuffer(padding, np.bool_).reshape(shape) if padding else None
         values = np.frombuffer(pixels, np.float32).reshape(shape)  # writable
@@ -100,7 +106,7 @@ class IsolatedReader:
         Raises:
             UnreadableImageError: as `read`.
         """
-        header, _, _ = self._ask(request, "facts")
+        header, _, _ = self.ask(request, "facts")
         return ImageFacts(_record(header), header["digest"], header["constant"])
 
     def read_input(self, request: ReadRequest) -> NetworkInput:
@@ -109,7 +115,7 @@ class IsolatedReader:
         Raises:
             UnreadableImageError: as `read`.
         """
-        header, pixels, _ = self._ask(request, "input")
+        header, pixels, _ = self.ask(request, "input")
         values = np.frombuffer(pixels, np.float32).reshape(header["shape"])
         return NetworkInput(values, _record(header), header["digest"], header["constant"])
 
@@ -122,12 +128,12 @@ class IsolatedReader:
         Raises:
             UnreadableImageError: as `read`; nested_archive where it is a zip or tar.
         """
-        header, _, _ = self._ask(request, "records")
+        header, _, _ = self.ask(request, "records")
         return [(part, _record({"record": record})) for part, record in header["records"]]
 
     def list_members(self, archive: str) -> list[Member]:
         """The files in a zip or tar; see `medres.imaging.containers.list_members`."""
-        header, _, _ = self._ask(ReadRequest(archive), "members")
+        header, _, _ = self.ask(ReadRequest(archive), "members")
         return [
             Member(name, at, size, RejectReason(reason) if reason else None, message, grown)
             for name, at, size, reason, message, grown in header["members"]
@@ -135,17 +141,25 @@ class IsolatedReader:
 
     def read_references(self, dicomdir: str) -> list[tuple[str, ...]]:
         """The files that a DICOMDIR names; see `medres.imaging.dicomdir.read_references`."""
-        header, _, _ = self._ask(ReadRequest(dicomdir), "references")
+        header, _, _ = self.ask(ReadRequest(dicomdir), "references")
         return [tuple(parts) for parts in header["references"]]
 
-    def _ask(
+    def ask(
         self, request: ReadRequest, wanted: Wanted
     ) -> tuple[dict[str, Any], bytearray, bytearray]:
+        """What the reading process says: a header, and two parts as they lie in memory.
+
+        Raises:
+            UnreadableImageError: as `read`.
+        """
         process = self._start()
         question = {**dataclasses.asdict(request), "wanted": wanted}
         try:
-            send(process.stdin, json.dumps(question).encode())
             assert isinstance(process.stdout, io.BufferedReader)
+            if not self._ready:
+                receive(process.stdout.raw, START_SECONDS)
+                self._ready = True
+            send(process.stdin, json.dumps(question).encode())
             answer = receive(process.stdout.raw, self.limits.read_seconds)
         except TimeoutError:
             self._end()
@@ -178,15 +192,14 @@ class IsolatedReader:
         if self._owner != os.getpid():  # forked: the process over there answers to the other
             self._process, self._owner = None, os.getpid()
         if self._process is None:
-            limits = f"{self.limits.reader_bytes}, {self.limits.read_seconds}"
-            program = f"from {serve.__module__} import serve; serve({limits})"
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", program],
+                [sys.executable, "-P", "-c", self.program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # decoders print what they find
                 env=_environment(),
             )
+            self._ready = False
             self._finish = weakref.finalize(self, _kill, self._process, self._owner)
         return self._process
 
@@ -207,6 +220,12 @@ class IsolatedReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def own_program(limits: Limits) -> str:
+    """What a process runs that reads as medres does."""
+    values = f"{limits.reader_bytes}, {limits.read_seconds}"
+    return f"from {serve.__module__} import serve; serve({values})"
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:

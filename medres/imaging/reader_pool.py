@@ -32,11 +32,14 @@ class ReaderPool:
     Args:
         workers: how many; see `count_readers`.
         limits: of memory and time.
+        program: that the processes run; see `IsolatedReader`.
     """
 
-    def __init__(self, workers: int | None = None, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, workers: int | None = None, limits: Limits = LIMITS, program: str | None = None
+    ) -> None:
         self.count = count_readers(workers)
-        self._readers = [IsolatedReader(limits) for _ in range(self.count)]
+        self._readers = [IsolatedReader(limits, program) for _ in range(self.count)]
         self._free: queue.SimpleQueue[IsolatedReader] = queue.SimpleQueue()
         for reader in self._readers:
             self._free.put(reader)

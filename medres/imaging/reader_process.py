@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,34 +30,40 @@ from medres.imaging.read import (
 from medres.imaging.reader_protocol import GRACE_SECONDS, ReadRequest, receive, send
 from medres.imaging.resampling import Fit
 
+Answer = Callable[[str, ReadRequest], tuple[Any, ...]]
+"""From where an image can be read, and what was asked, to a header and up to two parts."""
 ROUNDING = 1e-5  # of resampled pixels that were equal
 NESTED = "is a zip or tar, and stands where images are looked for; give it by itself, or unpack it"
 
 
-def serve(reader_bytes: int, read_seconds: int) -> None:
+def serve(
+    reader_bytes: int, read_seconds: int, answers: Mapping[str, Answer] | None = None
+) -> None:
     """The reading process: answer requests from standard input until it ends.
 
     Args:
         reader_bytes: of address space.
         read_seconds: for one image; a little later the process ends itself, should its asker not
             live to end it.
+        answers: to what is wanted; None for medres' own.
     """
     _limit_memory(reader_bytes)
     if hasattr(signal, "SIGINT"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asking process decides
-    answers = os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a decoder prints is no answer
+    send(replies, b"{}")  # ready
     with contextlib.suppress(EOFError):
         while True:
             request = json.loads(receive(cast(io.BufferedReader, sys.stdin.buffer), None)[0])
             if hasattr(signal, "alarm"):
                 signal.alarm(read_seconds + GRACE_SECONDS)
-            send(answers, *_answer(request))
+            send(replies, *_answer(request, answers or ANSWERS))
 
 
-def _answer(question: dict[str, Any]) -> tuple[bytes, ...]:
+def _answer(question: dict[str, Any], answers: Mapping[str, Answer]) -> tuple[bytes, ...]:
     """A header as JSON, then, where they are wanted, pixels and padding as they lie in memory."""
-    answer: Callable[[str, ReadRequest], tuple[Any, ...]] = ANSWERS[question.pop("wanted")]
+    answer = answers[question.pop("wanted")]
     fit = question.pop("fit")
     request = ReadRequest(**question, fit=None if fit is None else Fit(**fit))
     try:
@@ -138,7 +144,7 @@ def _answer_references(address: str, _: ReadRequest) -> tuple[Any, ...]:
     return ({"references": read_references(Path(address))},)
 
 
-ANSWERS = {
+ANSWERS: dict[str, Answer] = {
     "pixels": _answer_pixels,
     "facts": _answer_facts,
     "input": _answer_input,

@@ -15,7 +15,7 @@ from typing import IO, Literal
 from medres.imaging.grayscale import Intensity
 from medres.imaging.resampling import Fit
 
-Wanted = Literal["pixels", "facts", "input", "records", "members", "references"]
+Wanted = Literal["pixels", "facts", "input", "records", "members", "references", "chain"]
 LENGTHS = struct.Struct("<QQQ")  # bytes of the header, the pixels and the padding
 GRACE_SECONDS = 5  # after which a reader whose asker has died ends itself
 

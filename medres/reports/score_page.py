@@ -208,7 +208,9 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
     rule = summary["image_rule"]
     chosen = [f"{k.replace('_', ' ')}: {', '.join(v)}" for k, v in rule.items() if v]
     throughput = summary["throughput"]
+    bundle = {"Bundle": summary["bundle"]} if summary.get("bundle") else {}
     return {
+        **bundle,
         "Weights": summary["weights_sha256"][:16],
         "Preprocessing": summary["preprocessing_digest"][:16],
         "Precision": summary["precision"],

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,18 @@ PASS_ROWS = 16  # as fast as any on a CPU, and within a GPU's reach of its reade
 PASS_PIXELS = PASS_ROWS * 512**2  # of larger images fewer, so that a pass needs no more memory
 
 
+class Prepared(Protocol):
+    """An image as a network takes it."""
+
+    @property
+    def constant(self) -> bool:
+        """Whether all its pixels are equal."""
+
+
+Image = TypeVar("Image", bound=Prepared)
+Batch = Sequence[tuple[Planned, Image]]
+
+
 @dataclass(frozen=True)
 class Engine:
     """How images are scored.
@@ -57,27 +69,24 @@ class Engine:
 
     def score(self, images: Iterable[Planned]) -> Iterator[list[dict[str, Any]]]:
         """What came of the images, a batch at a time, as the journal has it."""
-        batch: list[tuple[Planned, NetworkInput]] = []
-        outcomes: list[dict[str, Any]] = []
-        since = time.monotonic()
-        for planned, answer in self._read(images):
-            refusal = _refusal(answer)
-            if refusal is not None:
-                outcomes.append({**_head(planned), **refusal})
-            else:
-                assert isinstance(answer, NetworkInput)
-                batch.append((planned, answer))
-            late = time.monotonic() - since > PATIENCE_SECONDS
-            if len(batch) == self.batch_size or late:
-                yield [*outcomes, *self._forward(batch)]
-                batch, outcomes, since = [], [], time.monotonic()
-        if batch or outcomes:
-            yield [*outcomes, *self._forward(batch)]
+        preprocessing = self.predictor.preprocessing
+        fit = Fit(preprocessing.size, preprocessing.geometry)
+        answers = read_planned(
+            self.readers,
+            IsolatedReader.read_input,
+            images,
+            lambda planned, path: request_of(planned, path, preprocessing.intensity, fit),
+            ahead=2 * self.batch_size,
+        )
+        yield from score_in_batches(answers, self._forward, self.batch_size)
+
+    def close(self) -> None:
+        """The readers are the run's, and nothing else is open."""
 
     @property
     def pass_rows(self) -> int:
         """Of every forward pass; by the model's size alone, since scores depend on it."""
-        return min(PASS_ROWS, max(1, PASS_PIXELS // self.predictor.preprocessing.size**2))
+        return count_rows(self.predictor.preprocessing.size**2)
 
     def seconds_an_image(self) -> float:
         """Of the network's time, by the second of two passes of nothing; it warms up with them."""
@@ -89,31 +98,11 @@ class Engine:
         passes = math.ceil(self.batch_size / self.pass_rows)
         return (time.monotonic() - start) * passes / self.batch_size
 
-    def _read(
-        self, images: Iterable[Planned]
-    ) -> Iterator[tuple[Planned, NetworkInput | UnreadableImageError]]:
-        preprocessing = self.predictor.preprocessing
-        fit = Fit(preprocessing.size, preprocessing.geometry)
-        gone: list[Planned] = []
-
-        def requests() -> Iterator[tuple[Planned, ReadRequest]]:
-            for planned in images:
-                if planned.path is None:
-                    gone.append(planned)
-                else:
-                    yield planned, _request(planned, planned.path, preprocessing.intensity, fit)
-
-        yield from self.readers.read_as_done(
-            IsolatedReader.read_input, requests(), ahead=2 * self.batch_size
-        )
-        for planned in gone:
-            yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)
-
-    def _forward(self, batch: Sequence[tuple[Planned, NetworkInput]]) -> Iterator[dict[str, Any]]:
+    def _forward(self, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(batch), self.pass_rows):
             yield from self._pass(batch[start : start + self.pass_rows])
 
-    def _pass(self, batch: Sequence[tuple[Planned, NetworkInput]]) -> Iterator[dict[str, Any]]:
+    def _pass(self, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
         images = [image for _, image in batch]
         inputs = stack_inputs(images, self.predictor.preprocessing, rows=self.pass_rows)
         scores, verdicts = self._score(images, inputs)
@@ -121,7 +110,7 @@ class Engine:
             batch, scores[: len(batch)].tolist(), verdicts, strict=True
         ):
             yield {
-                **_head(planned),
+                **head_of(planned),
                 "status": "scored",
                 "sha256": image.digest,
                 "model": self.model[:16],
@@ -141,7 +130,74 @@ class Engine:
         return scores, self.guard.check(records, measured[: len(images)])
 
 
-def _head(planned: Planned) -> dict[str, Any]:
+def count_rows(pixels: int) -> int:
+    """Of every forward pass, for images of so many pixels."""
+    return min(PASS_ROWS, max(1, PASS_PIXELS // pixels))
+
+
+def read_planned(
+    readers: ReaderPool,
+    call: Callable[[IsolatedReader, ReadRequest], Image],
+    images: Iterable[Planned],
+    request: Callable[[Planned, str], ReadRequest],
+    *,
+    ahead: int = 0,
+) -> Iterator[tuple[Planned, Image | UnreadableImageError]]:
+    """Images as they are read, in any order, or why one is not.
+
+    Args:
+        readers: that are asked.
+        call: what of them.
+        images: in the order of asking.
+        request: for an image, and the path of its file or archive.
+        ahead: images that are read or waiting to be taken.
+    """
+    gone: list[Planned] = []
+
+    def requests() -> Iterator[tuple[Planned, ReadRequest]]:
+        for planned in images:
+            if planned.path is None:
+                gone.append(planned)
+            else:
+                yield planned, request(planned, planned.path)
+
+    yield from readers.read_as_done(call, requests(), ahead=ahead)
+    for planned in gone:
+        yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)
+
+
+def score_in_batches(
+    answers: Iterable[tuple[Planned, Image | UnreadableImageError]],
+    forward: Callable[[Batch[Image]], Iterable[dict[str, Any]]],
+    batch_size: int,
+) -> Iterator[list[dict[str, Any]]]:
+    """What came of the images, a batch at a time, as the journal has it.
+
+    Args:
+        answers: images that were read, or why not.
+        forward: through the network, which says of each image what came of it.
+        batch_size: images at once.
+    """
+    batch: list[tuple[Planned, Image]] = []
+    outcomes: list[dict[str, Any]] = []
+    since = time.monotonic()
+    for planned, answer in answers:
+        if isinstance(answer, UnreadableImageError):
+            outcomes.append(rejection_of(planned, answer.reason, answer.message))
+        elif answer.constant:
+            outcomes.append(rejection_of(planned, RejectReason.CONSTANT_IMAGE, CONSTANT))
+        else:
+            batch.append((planned, answer))
+        late = time.monotonic() - since > PATIENCE_SECONDS
+        if len(batch) == batch_size or late:
+            yield [*outcomes, *(forward(batch) if batch else ())]
+            batch, outcomes, since = [], [], time.monotonic()
+    if batch or outcomes:
+        yield [*outcomes, *(forward(batch) if batch else ())]
+
+
+def head_of(planned: Planned) -> dict[str, Any]:
+    """How the journal names an image."""
     return {
         "image": planned.name,
         "part": planned.part,
@@ -150,20 +206,23 @@ def _head(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _refusal(answer: NetworkInput | UnreadableImageError) -> dict[str, Any] | None:
-    """Why an image is not scored; None where it is to be."""
-    if isinstance(answer, UnreadableImageError):
-        reason, message = answer.reason, answer.message
-    elif answer.constant:
-        reason, message = RejectReason.CONSTANT_IMAGE, CONSTANT
-    else:
-        return None
-    return {"status": "rejected", "reason": reason.value, "message": message}
+def rejection_of(planned: Planned, reason: RejectReason, message: str) -> dict[str, Any]:
+    """What the journal has of an image that is not scored."""
+    return {
+        **head_of(planned),
+        "status": "rejected",
+        "reason": reason.value,
+        "message": message,
+    }
 
 
-def _request(
-    planned: Planned, path: str, intensity: Intensity | Literal["auto"], fit: Fit
+def request_of(
+    planned: Planned,
+    path: str,
+    intensity: Intensity | Literal["auto"] = "auto",
+    fit: Fit | None = None,
 ) -> ReadRequest:
+    """Where an image is, for a reader; the path is that of its file or archive."""
     if planned.in_archive:
         return ReadRequest(
             planned.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medres.data.decoders import describe_lack
@@ -56,6 +56,8 @@ class Look:
         shard: whose studies are of interest.
         follow: wraps the files, for a progress bar.
         opened: archives that this run has looked into already.
+        whole_files: whether a file counts as one image, whatever it holds, and who scores it reads
+            it too: what medres' own reading has against a file that is one is no refusal then.
     """
 
     index: Index
@@ -65,6 +67,7 @@ class Look:
     shard: Shard = ALONE
     follow: Callable[[Iterable[Found]], Iterable[Found]] = lambda files: files
     opened: set[tuple[str, str]] = field(default_factory=set)
+    whole_files: bool = False
 
     def into(self, files: Iterable[Found]) -> None:
         """Look into files, then into those that are archives."""
@@ -119,6 +122,8 @@ class Look:
     ) -> dict[str, Any]:
         """What the journal has of a file that was opened."""
         head = {"file": found.name, "stamp": found.stamp}
+        if self.whole_files:
+            answer = _as_whole(found, answer)
         if isinstance(answer, UnreadableImageError):
             refusal = {"reason": answer.reason.value, "message": answer.message}
             return {**head, **(refusal if self.shard.holds(found.name) else OTHERS)}
@@ -128,7 +133,7 @@ class Look:
         if not pictures:
             return {**head, **OTHERS}
         lack = describe_lack(answer[0][1])
-        if lack:
+        if lack and not self.whole_files:
             return {**head, "reason": RejectReason.NO_DECODER.value, "message": lack}
         return {**head, "pictures": [picture.as_json() for picture in pictures]}
 
@@ -162,6 +167,12 @@ class Look:
 
 
 OTHERS = {"aside": ELSEWHERE}
+OTHERS_MAY_READ = {
+    *(RejectReason.UNSUPPORTED_PHOTOMETRIC, RejectReason.INVALID_HEADER),
+    *(RejectReason.FRAME_OUT_OF_RANGE, RejectReason.DECODE_FAILED, RejectReason.NO_DECODER),
+}
+UNKNOWN = ImageRecord(format="raster", rows=0, columns=0, intensity="display", voi="")
+FILES_ALONE = "the model takes files as a whole; name the file alone, with no part and no frame"
 
 
 def _is_archive(answer: object) -> bool:
@@ -172,6 +183,17 @@ def _request(found: Found) -> ReadRequest:
     if not found.in_archive:
         return ReadRequest(found.path)
     return ReadRequest(found.name, archive=found.path, at=found.at, size=found.size)
+
+
+def _as_whole(
+    found: Found, answer: list[tuple[str, ImageRecord]] | UnreadableImageError
+) -> list[tuple[str, ImageRecord]] | UnreadableImageError:
+    """The same of a file that is one image, whoever reads it."""
+    if found.frames is not None and set(found.frames) != {("", 0)}:
+        return UnreadableImageError(RejectReason.FRAME_OUT_OF_RANGE, found.name, FILES_ALONE)
+    if isinstance(answer, UnreadableImageError):
+        return [("", UNKNOWN)] if answer.reason in OTHERS_MAY_READ else answer
+    return [("", replace(answer[0][1], number_of_frames=1))]
 
 
 def _wanted(

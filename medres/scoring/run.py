@@ -11,38 +11,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from medres.bundle.directory import Model
-from medres.bundle.record import ModelRecord
 from medres.data.image_rule import ImageRule
 from medres.data.pseudonyms import Keys
-from medres.errors import ConfigError, PreprocessingMismatchError, ResultsError
+from medres.errors import ConfigError, ResultsError
 from medres.files import write_json
-from medres.guard.storage import guard_digest
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_pool import ReaderPool
-from medres.models.folded_norm import fold_batch_norm
 from medres.scoring.combine import Rule, check_rule
-from medres.scoring.engine import Engine
 from medres.scoring.guarding import GuardCounts, GuardMode
 from medres.scoring.index import Index
 from medres.scoring.journal import Journal
 from medres.scoring.look import ALONE, Look, Shard
 from medres.scoring.pictures import Planned
 from medres.scoring.plan import Plan, make_plan
-from medres.scoring.predictor import Predictor
+from medres.scoring.scorer import OwnScorer, Scorer
 from medres.scoring.sources import Found, find_files
 from medres.scoring.summary import Throughput, summarise
 from medres.scoring.tables import Tables
@@ -80,14 +74,6 @@ class Settings:
     guard: GuardMode = "mark"
 
 
-def model_digest(record: ModelRecord) -> str:
-    """SHA-256 over all of a model that its results depend on."""
-    values = record.as_json()
-    for part in ("training", "provenance", "replaced", "image_rule"):
-        values.pop(part, None)
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 class ScoringRun:
     """See the module; made by `open_run` and `unrecorded_run`.
 
@@ -103,39 +89,28 @@ class ScoringRun:
     def __init__(
         self,
         sources: Sequence[Path],
-        model: Model,
+        model: Model | Scorer,
         settings: Settings,
         keys: Keys,
         *,
         journal: Journal | None = None,
         leave_out: Sequence[Path] = (),
     ) -> None:
-        record = model.record
+        self.scorer = as_scorer(model)
+        self.record = record = self.scorer.record
         check_rule(settings.combine, record.kind)
-        predictor = replace(
-            Predictor.of_model(model, settings.device),
-            network=fold_batch_norm(model.network),
-            precision=settings.precision,
-        )
-        if predictor.preprocessing.digest() != record.preprocessing.digest():
-            raise PreprocessingMismatchError("the images are not prepared as the model expects")
-        self.sources, self.record, self.settings, self.keys = sources, record, settings, keys
+        self.sources, self.settings, self.keys = sources, settings, keys
         self.journal, self.leave_out = journal, leave_out
         self.rule = record.image_rule if settings.rule is None else settings.rule
         self.index, self.readers = Index(keys), ReaderPool(settings.workers, settings.limits)
         self.readers.start()
-        self.engine = Engine(
-            predictor,
-            model_digest(record),
-            self.readers,
-            batch_size=settings.batch_size,
-            guard=None if settings.guard == "off" else model.guard,
-        )
+        self.engine = self.scorer.build_engine(settings, self.readers)
         self._looking_seconds, self._seconds, self._images = 0.0, 0.0, 0
         self._opened: set[tuple[str, str]] = set()
 
     def close(self) -> None:
         """End the reading processes and drop the index."""
+        self.engine.close()
         self.readers.close()
         self.index.close()
 
@@ -179,6 +154,7 @@ class ScoringRun:
             self.settings.shard,
             follow,
             self._opened,
+            self.scorer.whole_files,
         )
         look.into(file for file in self._files() if keep(file))
         self.index.choose(self.rule)
@@ -266,8 +242,9 @@ class ScoringRun:
             "thresholds": {n: t.as_json() for n, t in self.record.thresholds.items()},
             "bands": {name: band.as_json() for name, band in self.record.bands.items()},
             "weights_sha256": self.record.weights_sha256,
-            "model_digest": self.engine.model,
-            "preprocessing_digest": self.record.preprocessing.digest(),
+            "bundle": self.scorer.title,
+            "model_digest": self.scorer.digest,
+            "preprocessing_digest": self.scorer.preprocessing,
             "precision": self.settings.precision,
             "combine": self.settings.combine,
             "image_rule": self.rule.as_json(),
@@ -296,7 +273,7 @@ def check_complete(summary: Mapping[str, Any]) -> None:
 def open_run(
     out: Path,
     sources: Sequence[Path],
-    model: Model,
+    model: Model | Scorer,
     settings: Settings,
     keys: Keys,
     *,
@@ -317,13 +294,19 @@ def open_run(
         ConfigError: a setting that is not accepted.
     """
     check_settings(settings)
-    with Journal(out, _identity(sources, model, settings, keys), keys) as journal:
-        run = ScoringRun(sources, model, settings, keys, journal=journal, leave_out=[out])
+    scorer = as_scorer(model)
+    with Journal(out, _identity(sources, scorer, settings, keys), keys) as journal:
+        run = ScoringRun(sources, scorer, settings, keys, journal=journal, leave_out=[out])
         try:
             run.recall(retry_rejected=retry_rejected)
             yield run
         finally:
             run.close()
+
+
+def as_scorer(model: Model | Scorer) -> Scorer:
+    """A model of medres as a run takes it; any other is that already."""
+    return OwnScorer(model) if isinstance(model, Model) else model
 
 
 def check_settings(settings: Settings) -> None:
@@ -344,16 +327,15 @@ def check_settings(settings: Settings) -> None:
 
 
 def _identity(
-    sources: Sequence[Path], model: Model, settings: Settings, keys: Keys
+    sources: Sequence[Path], scorer: Scorer, settings: Settings, keys: Keys
 ) -> dict[str, str]:
-    record = model.record
     paths = "\0".join(os.path.realpath(source) for source in sources)
     shard = settings.shard
     return {
-        "model": model_digest(record),
-        "preprocessing": record.preprocessing.digest(),
+        "model": scorer.digest,
+        "preprocessing": scorer.preprocessing,
         "precision": settings.precision,
-        "guard": "off" if settings.guard == "off" else guard_digest(model.folder) or "none",
+        "guard": "off" if settings.guard == "off" else scorer.guard,
         "secret": keys.of("medres"),
         "set of sources": keys.of(paths),
         "shard": f"{shard.number} of {shard.count}",

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
-from medres.bundle.directory import Model, load_model
+from medres.bundle.directory import Model
 from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason
 from medres.scoring.combine import Probabilities
 from medres.scoring.guarding import worst_verdict
+from medres.scoring.load import load_scorer
 from medres.scoring.pictures import Row, address_of
 from medres.scoring.run import ScoringRun, Settings, check_settings
+from medres.scoring.scorer import Scorer
 from medres.scoring.tables import combine_rows
 
 Source = str | PathLike[str]
@@ -59,12 +61,14 @@ class Rejected:
 
 
 def score_studies(
-    model: Model | Source, sources: Source | Sequence[Source], settings: Settings | None = None
+    model: Model | Scorer | Source,
+    sources: Source | Sequence[Source],
+    settings: Settings | None = None,
 ) -> Iterator[StudyScore | Rejected]:
     """Score studies, each given as soon as its last image is done.
 
     Args:
-        model: loaded, or its folder.
+        model: loaded, or its folder; of a bundle of others, too.
         sources: folders, files, archives, DICOMDIR, tables; see `medres.scoring.sources`.
         settings: how; the defaults of `Settings` otherwise.
 
@@ -78,7 +82,7 @@ def score_studies(
     """
     settings = settings or Settings()
     check_settings(settings)
-    loaded = model if isinstance(model, Model) else load_model(Path(model))
+    loaded = load_scorer(Path(model)) if isinstance(model, (str, PathLike)) else model
     given = [sources] if isinstance(sources, (str, PathLike)) else sources
     run = ScoringRun([Path(s) for s in given], loaded, settings, Keys(secrets.token_bytes(32)))
     try:

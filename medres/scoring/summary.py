@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from medres.bundle.record import ModelRecord
 from medres.metrics.three_way import DECISIONS
 from medres.scoring.combine import Rule
 from medres.scoring.guarding import GuardCounts, is_flagged
 from medres.scoring.index import Index
+from medres.scoring.scorer import Outputs
 from medres.scoring.tables import combine_rows
 
 BINS = 20
@@ -42,9 +42,7 @@ class Throughput:
         }
 
 
-def summarise(
-    index: Index, record: ModelRecord, combine: Rule, guard: GuardCounts
-) -> dict[str, Any]:
+def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) -> dict[str, Any]:
     """Counts, histograms and mixes, as plain JSON values.
 
     `inputs` are images, and files that are none: scored, rejected and not chosen add up to them.

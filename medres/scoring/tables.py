@@ -16,7 +16,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from medres.bundle.record import ModelRecord
 from medres.data.pseudonyms import Keys
 from medres.files import written_whole
 from medres.imaging.defined_terms import is_uid
@@ -24,6 +23,7 @@ from medres.scoring.combine import SIDES, Combined, Rule, combine_images
 from medres.scoring.guarding import GUARD_COLUMNS, is_flagged, worst_verdict
 from medres.scoring.index import Index
 from medres.scoring.pictures import Row
+from medres.scoring.scorer import Outputs
 
 ROWS = 8192  # held at a time
 IMAGE_COLUMNS = {
@@ -76,7 +76,7 @@ class Tables:
     """
 
     index: Index
-    record: ModelRecord
+    record: Outputs
     keys: Keys
     combine: Rule = "mean"
     with_uids: bool = False

@@ -14,7 +14,7 @@ from medres.bundle.workflows import evaluate_config
 from medres.errors import BundleError
 from medres.metrics.operating_point import Threshold
 from medres.metrics.three_way import Band
-from medres.scoring.run import model_digest
+from medres.scoring.scorer import model_digest
 
 LOWER = Threshold(0.125, "sensitivity of at least 0.95 on validation", 30)
 UPPER = Threshold(0.625, "specificity of at least 0.9 on validation", 30)

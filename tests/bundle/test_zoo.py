@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import pickle
@@ -12,9 +11,10 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from radiographs import write_radiograph
 
-from medres.bundle.zoo import check_address, is_zoo_bundle, load_zoo_bundle
+from medres.bundle.zoo import is_zoo_bundle, load_zoo_bundle
+from medres.bundle.zoo_chain import check_address
 from medres.errors import BundleError, UnreadableImageError
-from pipelines import evaluate, score
+from pipelines import evaluate
 
 CPU = torch.device("cpu")
 # What MONAI says of its own readers: no GPU, no orientation.
@@ -96,25 +96,6 @@ def test_bundle_of_others_is_evaluated(bundles, tmp_path, capsys):
     assert any("is not recorded" in note for note in evaluation["notes"])
     assert (out / "evaluation.html").exists()
     assert "AUROC" in capsys.readouterr().out
-
-
-def test_bundle_of_others_scores_and_rejects(bundles, tmp_path):
-    studies, out = tmp_path / "studies", tmp_path / "out"
-    studies.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    write_radiograph(studies / "a.dcm", pixels, "MONOCHROME2")
-    (studies / "notes.txt").write_text("no image")
-    arguments = [studies, "--model", bundles["template"], "--out", out, "--device", "cpu"]
-    assert score.main([*map(str, arguments)]) == score.REJECTED
-    with (out / "images.csv").open() as stream:
-        (row,) = csv.DictReader(stream)
-    expected = load_zoo_bundle(bundles["template"]).score(str(studies / "a.dcm"), CPU)
-    found = [float(row[name]) for name in zoo_bundles.SHAPES]
-    np.testing.assert_allclose(found, expected, atol=1e-8)
-    (line,) = (out / "rejected.jsonl").read_text().splitlines()
-    assert json.loads(line)["reason"] == "unknown_format"
-    assert (out / "keys.csv").stat().st_mode & 0o077 == 0
-    assert "a.dcm" not in (out / "images.csv").read_text()
 
 
 HOSTILE = [

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from radiographs import write_radiograph
 from medres.errors import UnreadableImageError
 from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
-from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.limits import LIMITS
 from medres.imaging.read import pixel_digest, read_grayscale
 from medres.imaging.reader_pool import inspect_ahead, read_ahead
 from medres.imaging.reader_protocol import ReadRequest
@@ -148,8 +149,8 @@ def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.Mo
     made: list[IsolatedReader] = []
     original = IsolatedReader.__init__
 
-    def remember(self: IsolatedReader, limits: Limits) -> None:
-        original(self, limits)
+    def remember(self: IsolatedReader, *arguments: Any) -> None:
+        original(self, *arguments)
         made.append(self)
 
     monkeypatch.setattr(isolated.IsolatedReader, "__init__", remember)

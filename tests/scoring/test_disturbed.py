@@ -6,6 +6,7 @@ import random
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scored_tables import KEYS, SETTINGS, assert_same, score
@@ -13,7 +14,7 @@ from scored_tables import KEYS, SETTINGS, assert_same, score
 from medres.bundle.directory import Model, load_model
 from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
-from medres.imaging.limits import LIMITS, Limits
+from medres.imaging.limits import LIMITS
 from medres.scoring.run import open_run
 
 KILLS = 50
@@ -31,8 +32,8 @@ def test_readers_that_die_or_hang_cost_no_image(
     made: list[IsolatedReader] = []
     original = IsolatedReader.__init__
 
-    def remember(self: IsolatedReader, limits: Limits) -> None:
-        original(self, limits)
+    def remember(self: IsolatedReader, *arguments: Any) -> None:
+        original(self, *arguments)
         made.append(self)
 
     monkeypatch.setattr(isolated.IsolatedReader, "__init__", remember)

@@ -3,20 +3,16 @@
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import guarded_model
 import numpy as np
 import pytest
 import torch
-from model_records import record_of
 from PIL import Image
 
-from medres.bundle.directory import load_model, write_bundle, write_weights
-from medres.bundle.seen import SeenCases
+from medres.bundle.directory import load_model
 from medres.data.image_rule import EVERY_IMAGE
-from medres.guard.storage import write_guard
 from medres.scoring.run import Settings
 from medres.scoring.studies import StudyScore, score_studies
 from pipelines.__main__ import main
@@ -28,13 +24,7 @@ OWN = 8
 def guarded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights with a guard."""
     folder = tmp_path_factory.mktemp("guarded") / "model"
-    network = guarded_model.build_network()
-    digest = write_weights(folder, network.state_dict())
-    guard = guarded_model.fit_guard(network, shown=guarded_model.larger)
-    write_guard(folder, guard, digest)
-    write_bundle(
-        folder, replace(record_of(""), weights_sha256=digest), SeenCases(frozenset(), frozenset())
-    )
+    guarded_model.write_model(folder)
     return folder
 
 
