@@ -211,8 +211,9 @@ def parse_frame(table: Table, index: int, column: str = "frame") -> int:
     except ValueError:
         frame = math.nan
     if not (frame >= 0 and frame.is_integer()):
+        found = "no number" if math.isnan(frame) else cell  # text may be of another column
         raise ManifestError(
-            f"{table.path}: row {row_number(index)}, column {column!r}: {cell!r}; accepted are "
+            f"{table.path}: row {row_number(index)}, column {column!r}: {found}; accepted are "
             "whole numbers from 0, and the empty cell for 0"
         )
     return int(frame)

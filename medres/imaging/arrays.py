@@ -193,7 +193,7 @@ def _check_member(path: Path, archive: zipfile.ZipFile, name: str) -> None:
 def _without_member(path: Path, member: str, array: NDArray[Any]) -> NDArray[Any]:
     if member:
         raise UnreadableImageError(
-            RejectReason.NOT_FOUND, path, f"an npy file has no member {member!r}; give the path"
+            RejectReason.NOT_FOUND, path, "an npy file has no member; give the path"
         )
     return array
 
@@ -206,7 +206,7 @@ def _member_name(path: Path, member: str, names: list[str]) -> str:
     raise UnreadableImageError(
         RejectReason.NOT_FOUND,
         path,
-        f"has no array {member!r}; it holds {_usual_names(names)}"
+        f"has no array of that name; it holds {_usual_names(names)}"
         if member
         else f"holds several arrays; name one of {_usual_names(names)} after ::",
     )

@@ -246,7 +246,7 @@ def _plane(path: Path, volume: Any, plane: str) -> _Plane:
         raise UnreadableImageError(
             RejectReason.NOT_FOUND,
             path,
-            f"there is no plane {plane!r}; axial, coronal and sagittal are read, with a volume's "
+            "there is no plane of that name; axial, coronal and sagittal are read, with a volume's "
             "index behind a colon where there are several, such as axial:3",
         )
     beyond = [max(size, 1) for size in volume.shape[3:]]  # none is refused with the record

@@ -214,7 +214,7 @@ def _known_format(path: Path, member: str) -> Format:
         raise UnreadableImageError(
             RejectReason.NOT_FOUND,
             path,
-            f"a {found} file has no member {member!r}; give the path alone",
+            f"a {found} file has no member; give the path alone",
         )
     return found
 

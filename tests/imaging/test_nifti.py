@@ -132,7 +132,7 @@ def refused(path, reason, message, **options):
 
 def test_what_cannot_be_shown_is_refused_with_its_reason(tmp_path):
     path = write_nifti(tmp_path / "a.nii", RAS)
-    refused(f"{path}::oblique", RejectReason.NOT_FOUND, "no plane 'oblique'; axial, coronal")
+    refused(f"{path}::oblique", RejectReason.NOT_FOUND, "no plane of that name; axial, coronal")
     refused(path, RejectReason.FRAME_OUT_OF_RANGE, "slice 4 asked .* has 4, counted", frame=4)
     refused(path, RejectReason.FRAME_OUT_OF_RANGE, "slice -1 asked", frame=-1)
     floats = write_nifti(tmp_path / "f.nii", RAS.astype(np.float32))
@@ -293,7 +293,7 @@ def test_empty_slices_are_those_of_the_volume_asked_for(tmp_path):
     ("member", "reason", "message"),
     [
         ("axial:2", "frame_out_of_range", "volume 2 asked for, but the file has 2, counted from 0"),
-        ("axial:", "not_found", "there is no plane 'axial:'; .* such as axial:3"),
+        ("axial:", "not_found", "there is no plane of that name; .* such as axial:3"),
         ("axial:-1", "not_found", "there is no plane"),
         ("oblique:1", "not_found", "there is no plane"),
     ],
