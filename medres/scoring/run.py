@@ -39,7 +39,7 @@ from medres.scoring.plan import Plan, make_plan
 from medres.scoring.scorer import OwnScorer, Scorer
 from medres.scoring.sources import Found, find_files
 from medres.scoring.summary import Throughput, summarise
-from medres.scoring.tables import Tables
+from medres.scoring.tables import Tables, remove_leftovers
 
 SCHEMA = "medres.scores/1"
 FollowFiles = Callable[[Iterable[Found]], Iterable[Found]]
@@ -296,6 +296,7 @@ def open_run(
     check_settings(settings)
     scorer = as_scorer(model)
     with Journal(out, _identity(sources, scorer, settings, keys), keys) as journal:
+        remove_leftovers(out)
         run = ScoringRun(sources, scorer, settings, keys, journal=journal, leave_out=[out])
         try:
             run.recall(retry_rejected=retry_rejected)

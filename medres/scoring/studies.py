@@ -54,7 +54,7 @@ class Rejected:
         message: the same in words.
     """
 
-    image: str
+    image: str = field(repr=False)
     frame: int | None
     reason: RejectReason
     message: str

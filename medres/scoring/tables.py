@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medres.data.pseudonyms import Keys
-from medres.files import written_whole
+from medres.files import remove_unfinished, written_whole
 from medres.imaging.defined_terms import is_uid
 from medres.scoring.combine import SIDES, Combined, Rule, combine_images
 from medres.scoring.guarding import GUARD_COLUMNS, is_flagged, worst_verdict
@@ -26,6 +26,11 @@ from medres.scoring.pictures import Row
 from medres.scoring.scorer import Outputs
 
 ROWS = 8192  # held at a time
+WRITTEN = (
+    *("images.parquet", "images.csv", "studies.parquet", "studies.csv", "keys.parquet"),
+    *("rejected.jsonl", "not_chosen.jsonl", "summary.json", "summary.html"),
+)
+"""What a results folder holds in the end, beside the journal, its lock and the secret."""
 IMAGE_COLUMNS = {
     "image_key": "string",
     "study_key": "string",
@@ -190,6 +195,12 @@ class Tables:
         for address, frame, why in self.index.not_chosen():
             of_frame = {} if frame is None else {"frame": frame}
             yield {"image_key": self.keys.of(address), **of_frame, "reason": why}
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what a run that was killed while it wrote the tables has left of them."""
+    for name in WRITTEN:
+        remove_unfinished(out / name)
 
 
 def column_of(finding: str) -> str:

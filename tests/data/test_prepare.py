@@ -234,7 +234,10 @@ def test_a_volume_labelled_as_one_gives_all_its_slices(volume, tmp_path):
             "row 2 labels frame 5 of v.nii.gz, whi",
         ),
         ("image,frame,label\nv.nii.gz::coronal,4,1\nv.nii.gz,0,0\n", "row 2 labels frame 4 of"),
-        ("image,frame,label\nv.nii.gz,x,1\nv.nii.gz,0,0\n", "row 2, column 'frame': no number; accepted"),
+        (
+            "image,frame,label\nv.nii.gz,x,1\nv.nii.gz,0,0\n",
+            "column 'frame': no number; accepted",
+        ),
         (
             "image,frame,label\nv.nii.gz,1,1\nv.nii.gz,1,0\n",
             "rows 2 and 3 label the same image, v.",

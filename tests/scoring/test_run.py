@@ -80,6 +80,18 @@ def test_a_run_that_stops_after_any_batch_goes_on(
     assert_same(whole, tmp_path)
 
 
+def test_tables_that_a_kill_has_left_half_written_are_removed(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    for path in whole.iterdir():
+        if path.suffix and not path.name.startswith("journal"):
+            (tmp_path / f".{path.stem}-x1{path.suffix}").write_bytes(path.read_bytes()[:100])
+    (tmp_path / ".keys-of-the-house").write_text("not ours")
+    score(archive_template, tmp_path, model)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".keys-of-the-house", *(path.name for path in whole.iterdir())}
+
+
 def test_a_disk_that_is_full_stops_a_run_that_then_goes_on(
     whole: Path, archive_template: Path, model: Model, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medres.bundle.directory import Model
-from medres.errors import ManifestError
+from medres.errors import ManifestError, RejectReason
 from medres.scoring.run import Settings
 from medres.scoring.studies import Rejected, StudyScore, score_studies
 
@@ -37,3 +37,9 @@ def test_a_model_is_given_by_its_folder_too(archive_template: Path, model_folder
 def test_a_source_that_is_not_there_is_refused(model: Model, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such file or folder"):
         list(score_studies(model, tmp_path / "absent"))
+
+
+def test_what_python_prints_of_a_rejected_file_names_it_not() -> None:
+    shown = repr(Rejected("DOE/1.dcm", None, RejectReason.TRUNCATED, "ends early"))
+    assert "DOE" not in shown
+    assert "truncated" in shown
