@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from medres.bundle.record import ModelRecord
@@ -11,8 +13,10 @@ if TYPE_CHECKING:
     from medres.data.score_table import ScoreTable
     from medres.metrics.operating_point import Threshold
     from medres.metrics.three_way import Band
-    from medres.scoring.case_scores import CaseScores
     from pipelines.report import ReportConfig
+
+Unit = Literal["auto", "row", "study", "patient"]
+"""What a case is; auto is left to `choose_unit`."""
 
 
 def add_rule_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +68,6 @@ def choose_thresholds(
         ConfigError: several were given, or a threshold that is no number or of no finding.
         ManifestError: the validation table does not hold the findings.
     """
-    from medres.data.score_table import read_scores
     from medres.errors import ConfigError
     from medres.metrics.operating_point import Threshold
 
@@ -82,7 +85,8 @@ def choose_thresholds(
         }, []
     if config.threshold:
         raise ConfigError("give --threshold or --validation, not both")
-    return thresholds_of(read_scores(config.validation, table.findings), rule_of(config))
+    validation = read_cases(config.validation, table.findings, config.unit)
+    return thresholds_of(validation, rule_of(config))
 
 
 def choose_bands(
@@ -94,19 +98,20 @@ def choose_bands(
         ConfigError: several were given, or rates without a table to choose on.
         ManifestError: the validation table does not hold the findings.
     """
-    from medres.data.score_table import read_scores
     from medres.errors import ConfigError
     from medres.metrics.operating_point import Threshold
     from medres.metrics.three_way import Band
+    from medres.scoring.table_cases import cases_of_table
 
     held = bool(record and record.bands)
     if held + bool(config.band) + bool(config.band_at) > 1:
         raise ConfigError("give one band: the model's own, or --band, or --band-at")
-    if config.band_at and config.validation is None:
-        raise ConfigError("--band-at chooses a band on validation: give --validation, or --band")
     if config.band_at:
-        validation = read_scores(config.validation or "", table.findings)
-        return _as_cases(validation).choose_bands(validation.findings, rule_of(config))
+        if config.validation is None:
+            raise ConfigError("--band-at chooses a band on validation: give --validation too")
+        validation = read_cases(config.validation, table.findings, config.unit)
+        cases = cases_of_table(validation, "image")
+        return cases.choose_bands(validation.findings, rule_of(config))
     if config.band:
         lower, upper = (Threshold(value, "given by hand", 0) for value in config.band)
         return dict.fromkeys(table.findings, Band(lower, upper)), []
@@ -117,18 +122,50 @@ def thresholds_of(
     validation: ScoreTable, asked: EvaluationConfig
 ) -> tuple[dict[str, Threshold], list[str]]:
     """A threshold for each finding of a table, and a note for each that gets none."""
-    return _as_cases(validation).choose_thresholds(validation.findings, asked)
+    from medres.scoring.table_cases import cases_of_table
+
+    return cases_of_table(validation, "image").choose_thresholds(validation.findings, asked)
 
 
-def _as_cases(validation: ScoreTable) -> CaseScores:
-    import torch
+def read_cases(path: Path, findings: Sequence[str], unit: Unit) -> ScoreTable:
+    """A table of scores with a row a case.
 
-    from medres.scoring.case_scores import CaseScores
+    Raises:
+        ManifestError: it does not hold the findings, or rows of no patient are to combine.
+    """
+    from medres.data.score_table import read_scores
 
-    label, score = (
-        torch.tensor(rows, dtype=torch.float64) for rows in (validation.y_true, validation.y_score)
-    )
-    return CaseScores("image", validation.patient_ids or (), label, score, {})
+    return as_cases(read_scores(path, findings), unit)
+
+
+def as_cases(table: ScoreTable, unit: Unit) -> ScoreTable:
+    """A row a case: the rows as they are, or combined to a study or a patient each.
+
+    Raises:
+        ManifestError: rows of no patient are to combine.
+    """
+    from medres.scoring.table_cases import combine_table
+
+    match unit:
+        case "study" | "patient":
+            return combine_table(table, unit)
+        case _:
+            return table
+
+
+def choose_unit(
+    config: ReportConfig, table: ScoreTable, record: ModelRecord | None
+) -> tuple[Literal["row", "study", "patient"], list[str]]:
+    """What a case is: as asked, else what the model decides on, else a row; and a note."""
+    if config.unit != "auto":
+        return config.unit, []
+    if record is None or record.unit == "image":
+        return "row", []
+    if table.patient_ids:
+        return record.unit, []
+    return "row", [
+        f"The model decides by {record.unit}; without patient_id each row counts as one."
+    ]
 
 
 def rule_of(config: ReportConfig) -> EvaluationConfig:

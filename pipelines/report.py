@@ -15,14 +15,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.decision_options import (
     add_rule_options,
+    as_cases,
     choose_bands,
     choose_thresholds,
+    choose_unit,
+    read_cases,
     rule_of,
     thresholds_of,
 )
@@ -46,6 +49,8 @@ class ReportConfig:
         scores: table of labels and scores.
         out: folder of the report.
         kind: what several findings are to each other; auto: they may occur together.
+        unit: what a case is: a row, or a study or patient that rows combine to as in `medres
+            evaluate`; auto: what the model's thresholds are for, without a model a row.
         threshold: numbers, as `0.5` for every finding or `finding=0.5` for one.
         validation: table to choose thresholds on.
         rule: how they are chosen there.
@@ -73,6 +78,7 @@ class ReportConfig:
     scores: Path
     out: Path
     kind: Literal["auto", "multiclass"] = "auto"
+    unit: Literal["auto", "row", "study", "patient"] = "auto"
     threshold: tuple[str, ...] = ()
     validation: Path | None = None
     rule: Literal["youden", "sensitivity_at_least", "specificity_at_least", "cost"] = "youden"
@@ -110,7 +116,9 @@ def run(config: ReportConfig) -> Path:
     from medres.reports.summary import format_summary
 
     record = read_record(config.model) if config.model else None
-    table = read_scores(config.scores, record.findings if record else ())
+    rows = read_scores(config.scores, record.findings if record else ())
+    unit, unknown = choose_unit(config, rows, record)
+    config, table = replace(config, unit=unit), as_cases(rows, unit)
     thresholds, notes = choose_thresholds(config, table, record)
     bands, undecided = choose_bands(config, table, record)
     asked, more = ask_details(config, table, bands)
@@ -123,22 +131,24 @@ def run(config: ReportConfig) -> Path:
         patient_ids=table.patient_ids,
         thresholds=thresholds,
         kind="multiclass" if "multiclass" in (config.kind, record and record.kind) else several,
+        unit=None if unit == "row" else unit,
+        n_studies=count_studies(rows),
         asked=asked,
         resamples=config.resamples,
         seed=config.seed,
     )
-    evaluation = report.as_json(**_describe(config, table))
-    evaluation["notes"] = [*table.notes, *notes, *undecided, *more, *report.notes]
+    evaluation = report.as_json(**_describe(config, rows))
+    evaluation["notes"] = [*table.notes, *unknown, *notes, *undecided, *more, *report.notes]
     evaluation["intended_use"] = config.intended_use
     evaluation["beside"] = read_beside(config.beside, table.findings)
     evaluation["flow"] = {
         "start": f"rows of {config.scores.name}",
-        "n": len(table.y_true) + table.n_unscored,
-        "excluded": [{"why": "without any score", "n": table.n_unscored}],
+        "n": len(rows.y_true) + rows.n_unscored,
+        "excluded": [{"why": "without any score", "n": rows.n_unscored}],
     }
     if config.compare:
-        evaluation["comparison"] = compare_tables(config, table, thresholds)
-    evaluation["cases"], shown = list_cases(table, thresholds)
+        evaluation["comparison"] = compare_tables(config, rows, table, thresholds)
+    evaluation["cases"], shown = list_cases(table, thresholds, unit)
     card = config.model / "docs" / "README.md" if config.model else config.model_card
     page = write_evidence(evaluation, config.out, model_card=card, sections=[shown])
     print(format_summary(evaluation))
@@ -146,10 +156,17 @@ def run(config: ReportConfig) -> Path:
     return page
 
 
+def count_studies(rows: ScoreTable) -> int | None:
+    """Studies behind the rows; None where the table does not tell them apart."""
+    if rows.patient_ids is None or rows.study_ids is None or not all(rows.study_ids):
+        return None
+    return len(set(zip(rows.patient_ids, rows.study_ids, strict=True)))
+
+
 def list_cases(
-    table: ScoreTable, thresholds: dict[str, Threshold]
+    table: ScoreTable, thresholds: dict[str, Threshold], unit: str
 ) -> tuple[dict[str, Any], Section]:
-    """The worst mistakes and borderline cases, by row: the table's owner knows whose they are."""
+    """The worst mistakes and borderline cases, by place: the table's owner knows whose they are."""
     from medres.reports.cases import cases_as_json, select_cases
     from medres.reports.cases_section import cases_section
 
@@ -158,7 +175,12 @@ def list_cases(
         name: select_cases(labels, scores, thresholds[name].value if name in thresholds else None)
         for name, labels, scores in zip(table.findings, *columns, strict=True)
     }
-    whose = f"case-1 is the first row of {table.path.name} below its header, and so on."
+    whose = {
+        "row": f"case-1 is the first row with a score in {table.path.name}, and so on.",
+        "study": f"case-1 is the first study of {table.path.name}, by patient_id and then "
+        "study_instance_uid, and so on.",
+        "patient": f"case-1 is the first patient of {table.path.name}, by patient_id, and so on.",
+    }[unit]
     return cases_as_json(cases), cases_section(
         cases, whose=whose, no_pictures="A table of scores comes without images."
     )
@@ -174,7 +196,7 @@ def ask_details(
 
     columns, notes = select_groups(table, config.subgroup or None)
     groups: dict[str, Sequence[object]] = dict(columns)
-    if "age" in groups:
+    if "age" in groups and config.unit == "row":
         groups["age"] = age_bands(groups["age"])
     return AskedDetails(
         prevalence=config.prevalence,
@@ -188,7 +210,7 @@ def ask_details(
 
 
 def compare_tables(
-    config: ReportConfig, table: ScoreTable, thresholds: dict[str, Threshold]
+    config: ReportConfig, rows: ScoreTable, table: ScoreTable, thresholds: dict[str, Threshold]
 ) -> dict[str, Any]:
     """Differences to another model on the same rows, as `evaluation.json` holds them.
 
@@ -201,10 +223,12 @@ def compare_tables(
     from medres.metrics.model_comparison import compare_models
 
     other = read_scores(config.compare or "", table.findings)
-    check_same_rows(table, other)
+    check_same_rows(rows, other)
+    known = replace(other, patient_ids=rows.patient_ids, study_ids=rows.study_ids)
+    other = as_cases(known, config.unit)
     theirs = thresholds if config.threshold else {}
     if config.compare_validation:
-        validation = read_scores(config.compare_validation, table.findings)
+        validation = read_cases(config.compare_validation, table.findings, config.unit)
         theirs, _ = thresholds_of(validation, rule_of(config))
     comparison = compare_models(
         table.y_true,
@@ -258,6 +282,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("scores", type=Path, metavar="SCORES", help="CSV or Parquet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--kind", choices=["auto", "multiclass"], default="auto")
+    parser.add_argument(
+        "--unit",
+        choices=["auto", "row", "study", "patient"],
+        default="auto",
+        help="what a case is; rows combine by patient_id and study_instance_uid",
+    )
     parser.add_argument("--threshold", **several, metavar="[FINDING=]VALUE", help="given by hand")
     parser.add_argument("--validation", type=Path, help="table to choose thresholds on")
     add_rule_options(parser)

@@ -15,8 +15,12 @@ from medres.data.table import Table, format_rows, read_table, row_number
 from medres.errors import ManifestError
 
 SUFFIX = "_score"
-PATIENT, STUDY = "patient_id", "study_instance_uid"
-ADDRESSES = (PATIENT, STUDY, "image", "frame", "series_instance_uid", "split")
+PATIENT = "patient_id"
+STUDIES = ("study_instance_uid", "study_key")
+ADDRESSES = (
+    *(PATIENT, *STUDIES, "series_instance_uid", "sop_instance_uid"),
+    *("image", "image_key", "series_key", "frame", "split"),
+)
 MOST_GROUPS = 20
 """Values beyond which a column is an identifier or a measurement rather than a set of groups."""
 
@@ -31,7 +35,7 @@ class ScoreTable:
         y_true: N rows of F labels: 0, 1, or NaN = missing.
         y_score: N rows of F scores; NaN only where the label is missing too.
         patient_ids: N, or None where the table has no such column.
-        study_ids: N, or None where it has no column study_instance_uid.
+        study_ids: N, or None where it has neither study_instance_uid nor study_key.
         groups: N values by column, "" = not stated; whatever is neither label, score nor address.
         notes: what was left out, as sentences.
         n_unscored: rows without any score, which are left out.
@@ -100,7 +104,7 @@ def read_scores(path: str | Path, findings: Sequence[str] = ()) -> ScoreTable:
         tuple(labels),
         tuple(scores),
         _patients(table, kept),
-        tuple(table.rows[k][STUDY] for k in kept) if STUDY in table.columns else None,
+        next((tuple(table.rows[k][c] for k in kept) for c in STUDIES if c in table.columns), None),
         {name: tuple(table.rows[k][name] for k in kept) for name in others},
         tuple(notes),
         len(unscored),

@@ -16,7 +16,7 @@ an `UndefinedEstimate` where the labels do not define one. Labels of NaN are mis
 - `partial_auroc`: over a part of the curve
 - `comparison`, `paired_decisions`: two models; `weighted`: metrics for bootstrap differences
 - `operating_point`: confusion, sensitivity, specificity, PPV, NPV; choosing a threshold
-- `decision_measures`: F1, MCC, likelihood ratios and the like
+- `decision_measures`: F1, MCC, likelihood ratios and the like; `decisions`: all of it from rows
 - `predictive_values`: PPV and NPV at another prevalence; `proportions`: shares of repeated patients
 - `fixed_rate`: sensitivity at a specificity; `three_way`: decisions with an indeterminate band
 - `calibration`: expected calibration error, reliability curve; `brier`: the Brier score, its parts

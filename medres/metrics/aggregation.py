@@ -61,7 +61,8 @@ def combine_scores(
 
     Args:
         y_true: (N, F) or (N,) labels in {0, 1}, NaN = missing.
-        y_score: the same shape, finite.
+        y_score: the same shape, finite; NaN where the label is missing too: such an image has no
+            part in the finding's score.
         patient_ids: (N,) strings or integers, none empty.
         study_ids: (N,) strings or integers; an empty one, or None for all: the image is a study of
             its own. The same id under two patients is two studies.
@@ -78,7 +79,8 @@ def combine_scores(
         raise MetricInputError(f"unit {unit!r} is unknown; choose 'study' or 'patient'")
     label, score = as_tensors(y_true, y_score)
     label, score = (a[:, None] if a.ndim == 1 else a for a in (label, score))
-    if unfit := int((~torch.isfinite(score)).sum()):
+    unscored = score.isnan() & label.isnan()
+    if unfit := int((~score.isfinite() & ~unscored).sum()):
         raise MetricInputError(
             f"{unfit} of {score.numel()} scores in y_score are NaN or infinite; leave rejected "
             "images out, and count them, before scores are combined"
@@ -104,12 +106,12 @@ def _combine(
     keys, study_of_image = np.unique(
         np.stack([patient.ravel(), study.ravel(), own], axis=1), axis=0, return_inverse=True
     )
-    label = _label_max(label, study_of_image, len(keys))
+    label = _max(label, study_of_image, len(keys))
     score = _mean(score, study_of_image, len(keys))
     ids, owners = study_names[keys[:, 1]], patient_names[keys[:, 0]]
     if unit == "patient":
-        label = _label_max(label, keys[:, 0], len(patient_names))
-        score = _reduce(score, keys[:, 0], len(patient_names), "amax")
+        label = _max(label, keys[:, 0], len(patient_names))
+        score = _max(score, keys[:, 0], len(patient_names))
         ids, owners = patient_names, patient_names
     return CombinedScores(
         unit,
@@ -142,12 +144,14 @@ def _reduce(
 def _mean(
     score: Tensor, group: np.ndarray[tuple[int, ...], np.dtype[np.intp]], n_groups: int
 ) -> Tensor:
-    rows = _reduce(torch.ones_like(score[:, :1]), group, n_groups, "sum")
-    return _reduce(score, group, n_groups, "sum") / rows
+    """NaN where a group has no score."""
+    rows = _reduce((~score.isnan()).to(score.dtype), group, n_groups, "sum")
+    return _reduce(score.nan_to_num(nan=0.0), group, n_groups, "sum") / rows
 
 
-def _label_max(
-    label: Tensor, group: np.ndarray[tuple[int, ...], np.dtype[np.intp]], n_groups: int
+def _max(
+    values: Tensor, group: np.ndarray[tuple[int, ...], np.dtype[np.intp]], n_groups: int
 ) -> Tensor:
-    highest = _reduce(label.nan_to_num(nan=-torch.inf), group, n_groups, "amax")
+    """Of those that are given; NaN where a group has none."""
+    highest = _reduce(values.nan_to_num(nan=-torch.inf), group, n_groups, "amax")
     return highest.masked_fill(highest == -torch.inf, torch.nan)

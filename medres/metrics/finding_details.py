@@ -12,11 +12,8 @@ from medres.metrics.brier import BrierParts, brier_parts
 from medres.metrics.calibration_line import NAMES as LINE_FIGURES
 from medres.metrics.calibration_line import line_coefficients, line_figures, logits_of
 from medres.metrics.decision_curve import DecisionCurve, decision_curve
-from medres.metrics.decision_measures import (
-    MEASURES,
-    clustered_decision_figures,
-    decision_figures,
-)
+from medres.metrics.decision_measures import MEASURES
+from medres.metrics.decisions import measure_figures
 from medres.metrics.estimate import Estimate, Figure, UndefinedEstimate
 from medres.metrics.fixed_rate import sensitivity_at_specificity, specificity_at_sensitivity
 from medres.metrics.intervals import PatientGroups
@@ -241,14 +238,7 @@ def _decisions(
         elsewhere = dict.fromkeys(("ppv", "npv"), nothing) if prevalence else {}
         return dict.fromkeys(MEASURES, nothing), elsewhere
     indicators = decision_indicators(rows.y_true, rows.y_score, threshold.value)
-    counts = Confusion(*(int(count) for count in indicators.sum(0).tolist()))
-    if not rows.patients.repeated:
-        figures = decision_figures(counts, level=rows.level, units=rows.units)
-        if prevalence is None:
-            return figures, {}
-        return figures, predictive_values_at(counts, prevalence, level=rows.level, units=rows.units)
-    figures = clustered_decision_figures(
-        counts,
+    figures = measure_figures(
         indicators,
         rows.patients,
         level=rows.level,
@@ -256,7 +246,12 @@ def _decisions(
         seed=rows.seed,
         units=rows.units,
     )
-    return figures, {} if prevalence is None else predictive_values_from(figures, prevalence)
+    if prevalence is None:
+        return figures, {}
+    if rows.patients.repeated:
+        return figures, predictive_values_from(figures, prevalence)
+    counts = Confusion(*(int(count) for count in indicators.sum(0).tolist()))
+    return figures, predictive_values_at(counts, prevalence, level=rows.level, units=rows.units)
 
 
 def _net_benefit(rows: LabelledRows, threshold: Threshold | None) -> Figure | None:

@@ -74,7 +74,7 @@ class ImageScores:
             combined.y_true,
             combined.y_score,
             counts,
-            _images_of(combined, patients, studies),
+            images_of_cases(combined, patients, studies),
         )
 
     def write_csv(self, path: Path) -> None:
@@ -97,10 +97,16 @@ class ImageScores:
         write_text(path, stream.getvalue())
 
 
-def _images_of(
+def images_of_cases(
     combined: CombinedScores, patients: Sequence[str], studies: Sequence[str]
 ) -> tuple[tuple[int, ...], ...]:
-    """Rows of each case, in the order of the cases."""
+    """Rows of each case, in the order of the cases.
+
+    Args:
+        combined: of the rows.
+        patients: of each row.
+        studies: of each row, "" = one of its own.
+    """
     by_case: dict[tuple[str, str], list[int]] = defaultdict(list)
     for k, (patient, study) in enumerate(zip(patients, studies, strict=True)):
         by_case[patient, study if combined.unit == "study" else patient].append(k)

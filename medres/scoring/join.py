@@ -92,6 +92,7 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
     scores = read_table(results / ("studies.csv" if of_studies else "images.csv"))
     name = "study_key" if of_studies else "image_key"
     frame = _column(labels, FRAME_NAMES)
+    of_study = [] if of_studies else ["study_key"]  # by which a report combines images
     scored = _by_key(scores, name)
     owners = _label_rows(labels, found, name, frame)
     patients = {row[name]: row["patient_key"] for row in index.rows}
@@ -108,6 +109,7 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
                     *(owner, patients.get(owner) or owner),
                     *(_text(labels.rows[number][c]) for c in label_columns),
                     *values,
+                    *(row.get(c, "") for c in of_study),
                     *(row.get(c, "") for c in groups),
                     *(labels.rows[number][c] for c in extra),
                 )
@@ -120,6 +122,7 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
             *(name, "patient_id"),
             *findings,
             *(f"{finding}_score" for finding in findings),
+            *of_study,
             *(*groups, *extra),
         ),
         tuple(rows),

@@ -18,11 +18,11 @@ from medres.bundle.record import ModelRecord, Replaced
 from medres.config import EvaluationConfig
 from medres.data.score_table import ScoreTable
 from medres.errors import ManifestError
-from medres.metrics.aggregation import combine_scores
 from medres.metrics.calibration_line import NEAREST, logits_of
 from medres.metrics.operating_point import Threshold, confusion
 from medres.metrics.three_way import Band, three_way_counts
 from medres.scoring.case_scores import CaseScores
+from medres.scoring.table_cases import cases_of_table
 from medres.training.calibrate import Calibration, fit_calibration
 
 
@@ -68,13 +68,14 @@ def recalibrate(
         )
     notes = list(local.notes)
     logits = _own_logits(record, score.nan_to_num(nan=0.5))
-    known = ~label.isnan()
     calibration = fit_calibration(record.kind, label, logits)
     if calibration.temperature is None:
         notes.append(f"The temperature stays as it was: {calibration.reason}.")
         calibration = record.calibration
-    probabilities = calibration.apply(record.kind, logits).masked_fill(~known, torch.nan)
-    before, after = (_cases(record, local, values) for values in (score, probabilities))
+    probabilities = calibration.apply(record.kind, logits).masked_fill(score.isnan(), torch.nan)
+    before, after = (
+        cases_of_table(local, record.unit, values) for values in (score, probabilities)
+    )
     thresholds, without = after.choose_thresholds(record.findings, asked, split="local scores")
     bands, undecided = after.choose_bands(
         record.findings, replace(asked, band=asked.band or _targets(record)), split="local scores"
@@ -130,22 +131,6 @@ def _figures(
         fit_calibration(record.kind, label, z).validation["untempered"] for z in scaled
     )
     return {"before": dict(before), "after": dict(after)}
-
-
-def _cases(record: ModelRecord, local: ScoreTable, score: Tensor) -> CaseScores:
-    """Local rows combined to what one case is for this model."""
-    label = torch.tensor(local.y_true, dtype=torch.float64)
-    if local.patient_ids is None or record.unit == "image":
-        rows = local.patient_ids or tuple(str(k) for k in range(len(label)))
-        return CaseScores("image", rows, label, score, {})
-    combined = combine_scores(
-        label,
-        score.nan_to_num(nan=0.5),
-        patient_ids=local.patient_ids,
-        study_ids=local.study_ids,
-        unit=record.unit,
-    )
-    return CaseScores(record.unit, combined.patient_ids, combined.y_true, combined.y_score, {})
 
 
 def _findings(

@@ -93,3 +93,22 @@ def test_empty_patients_wrong_lengths_and_units_are_refused():
         combine_scores([0, 1], [0.5, 0.5], patient_ids=["a", "b"], study_ids=["s"])
     with pytest.raises(MetricInputError, match="unit 'series' is unknown"):
         combine_scores([0, 1], [0.5, 0.5], patient_ids=["a", "b"], unit="series")
+
+
+def test_an_image_without_label_and_score_has_no_part_in_that_finding():
+    labels = [[1, 0], [NAN, 0], [0, NAN], [NAN, NAN]]
+    scores = [[0.1, 0.2], [NAN, 0.6], [0.3, NAN], [0.9, NAN]]
+    studies = combine_scores(
+        labels, scores, patient_ids=["a", "a", "a", "b"], study_ids=["s", "s", "t", "u"],
+        unit="study",
+    )  # fmt: skip
+    assert studies.y_score.tolist() == [
+        [0.1, pytest.approx(0.4)], [0.3, pytest.approx(NAN, nan_ok=True)],
+        [0.9, pytest.approx(NAN, nan_ok=True)],
+    ]  # fmt: skip
+    patients = combine_scores(
+        labels, scores, patient_ids=["a", "a", "a", "b"], study_ids=["s", "s", "t", "u"]
+    )
+    assert patients.y_score[0].tolist() == [0.3, pytest.approx(0.4)]
+    assert patients.y_score[1].isnan().tolist() == [False, True]
+    assert patients.y_true[1].isnan().tolist() == [True, True]

@@ -25,6 +25,7 @@ from medres.metrics.comparison import (
 )
 from medres.metrics.curves import precision_recall_curve, roc_curve
 from medres.metrics.decision_curve import decision_curve
+from medres.metrics.decisions import decisions
 from medres.metrics.estimate import UndefinedEstimate
 from medres.metrics.fixed_rate import sensitivity_at_specificity, specificity_at_sensitivity
 from medres.metrics.operating_point import Threshold, choose_threshold, confusion
@@ -73,6 +74,7 @@ BY_FINDING = {
         patient_ids=PATIENTS,
         **FEW,
     ),
+    "decisions": partial(decisions, threshold=0.5, patient_ids=PATIENTS, **FEW),
     "sensitivity at": partial(sensitivity_at_specificity, specificity=0.8, **FEW),
     "specificity at": partial(
         specificity_at_sensitivity, sensitivity=0.8, patient_ids=PATIENTS, **FEW
@@ -98,6 +100,7 @@ PAIRED = {
 DEFINED_WITH_ONE_CLASS = {
     "confusion", "three-way counts", "three-way", "three-way whole", "brier", "brier parts",
     "ece", "ece of patients", "reliability", "subgroups", "precision-recall", "McNemar",
+    "decisions",
 }  # fmt: skip
 
 

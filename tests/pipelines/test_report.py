@@ -67,7 +67,7 @@ def test_scores_become_a_report_with_subgroups(tmp_path: Path, capsys):
         "score": float(worst["y_score"]),
         "positive": True,
     }
-    assert "case-1 is the first row of scores.csv below its header" in page
+    assert "case-1 is the first row with a score in scores.csv" in page
     assert files >= {"figures/roc.pdf", "figures/roc.svg", "tables/figures.csv"}
 
 
@@ -180,6 +180,75 @@ def test_a_model_brings_its_thresholds_and_its_card(trained: Path, tmp_path: Pat
     assert "--model brings thresholds and a card; leave out" in capsys.readouterr().err
 
 
+def test_a_models_table_is_judged_as_evaluate_judges_its_images(trained: Path, tmp_path: Path):
+    scores, model = trained / "predictions" / "test.csv", trained / "model"
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    assert len({row["patient_id"] for row in rows}) < len(rows)
+    assert main([str(scores), "--out", str(tmp_path), "--model", str(model)]) == 0
+    expected = evaluation(trained / "report")
+    found = evaluation(tmp_path)
+    assert found["unit"] == expected["unit"] == "patient"
+    assert found["n"]["patients"] == expected["n"]["patients"]
+    assert found["n"]["studies"] == expected["n"]["studies"]
+    ours, theirs = (e["findings"]["label"] for e in (found, expected))
+    assert ours["confusion"] == theirs["confusion"]
+    for name in ("auroc", "auroc_delong", "average_precision", "sensitivity", "f1_score", "ppv"):
+        for part in ("value", "low", "high"):
+            if theirs[name]["value"] is not None:
+                assert ours[name][part] == pytest.approx(theirs[name][part], abs=1e-7)
+    shown, same = ([(c["kind"], c["key"]) for c in e["cases"]["label"]] for e in (found, expected))
+    assert shown == same
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert "case-1 is the first patient of test.csv, by patient_id, and so on." in page
+
+
+def test_rows_combine_to_what_is_asked_for_and_so_do_validation_and_the_other_model(
+    tmp_path: Path, capsys
+):
+    paths = {}
+    for seed, name in enumerate(("scores", "other", "validation")):
+        path = paths[name] = tmp_path / f"{name}.csv"
+        labels = np.random.default_rng(9 if name == "other" else seed + 9)
+        noise = np.random.default_rng(seed)
+        with path.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["y_true", "y_score", "patient_id", "study_instance_uid"])
+            for k in range(200):
+                y = int(labels.random() < 0.15)
+                score = 1 / (1 + np.exp(-(2 * y - 1 + noise.normal())))
+                table.writerow([y, f"{score:.6f}", f"P{k // 4:02}", f"S{k // 2}"])
+    out = tmp_path / "report"
+    argv = [str(paths["scores"]), "--out", str(out), "--resamples", "50", "--unit"]
+    more = ["--validation", str(paths["validation"]), "--compare", str(paths["other"])]
+    more += ["--compare-validation", str(paths["validation"])]
+    for unit, n, rule_n in (("patient", 50, 50), ("study", 100, 100), ("row", 200, 200)):
+        assert main([*argv, unit, *more]) == 0
+        content = evaluation(out)
+        finding = content["findings"]["finding"]
+        assert (finding["n"], finding["threshold"]["n"]) == (n, rule_n)
+        assert content["n"]["studies"] == 100
+        assert content["dataset"]["rows"] == content["flow"]["n"] == 200
+        assert content["comparison"]["findings"]["finding"]["auroc"]["second"] < 1
+        assert ("bootstrap" in finding["sensitivity"]["method"]) == (unit != "patient")
+    assert main([*argv[:-1], *more]) == 0
+    assert evaluation(out)["findings"]["finding"]["n"] == 200  # no model says otherwise
+    bare = tmp_path / "bare.csv"
+    bare.write_text("y_true,y_score\n1,0.5\n0,0.2\n")
+    assert main([str(bare), "--out", str(out), "--unit", "patient"]) == 2
+    assert "bare.csv: no column patient_id, by which rows combine" in capsys.readouterr().err
+
+
+def test_rows_of_nobody_count_as_a_models_cases_and_the_report_says_so(
+    trained: Path, tmp_path: Path
+):
+    bare = tmp_path / "bare.csv"
+    bare.write_text("label,label_score\n1,0.5\n0,0.2\n1,0.9\n0,0.4\n")
+    argv = [str(bare), "--out", str(tmp_path / "out"), "--model", str(trained / "model")]
+    assert main(argv) == 0
+    note = "The model decides by patient; without patient_id each row counts as one."
+    assert note in evaluation(tmp_path / "out")["notes"]
+
+
 def test_bad_cells_end_in_a_message_with_row_and_column(tmp_path: Path, capsys):
     path = tmp_path / "scores.csv"
     path.write_text("y_true,y_score\n1,0.5\nmaybe,0.5\n", encoding="utf-8")
@@ -203,7 +272,7 @@ def test_a_band_is_chosen_on_validation_for_the_rates_that_are_asked_for(tmp_pat
     assert 0.9 <= np.mean([s < high for s in negatives]) < 0.9 + 1 / len(negatives)
     assert section["lower"]["rule"] == "sensitivity of at least 0.95 on validation"
     for options, words in (
-        (["--band-at", "0.9", "0.9"], "--band-at chooses a band on validation: give --validation"),
+        (["--band-at", "0.9", "0.9"], "--band-at chooses a band on validation: give --valid"),
         ([*chosen, "--band", "0.2", "0.4"], "give one band: the model's own, or --band, or --band"),
         (
             [*chosen[:2], "--band-at", "1", "0.9"],

@@ -71,13 +71,13 @@ def test_images_are_joined_by_whatever_names_them(column, cells, results, tmp_pa
     rows = [[cell, label, "F"] for cell, label in zip(cells, "101", strict=True)]
     joined = join_scores(results, labels(tmp_path, [column, "label", "sex"], *rows))
     assert joined.columns == (
-        *("image_key", "patient_id", "opacity", "opacity_score"),
+        *("image_key", "patient_id", "opacity", "opacity_score", "study_key"),
         *("modality", "guard_flag", "sex"),
     )
     anna, bert = (KEYS.of_patient(name) for name in ("ANNA", "BERT"))
     assert joined.rows == (
-        ("i1", anna, "1", "0.1", "DX", "0", "F"),
-        ("i4", bert, "0", "", "", "", "F"),  # rejected, and not dropped
+        ("i1", anna, "1", "0.1", "s1", "DX", "0", "F"),
+        ("i4", bert, "0", "", "", "", "", "F"),  # rejected, and not dropped
     )
     assert (joined.unscored, joined.labels_without_input, joined.scores_without_label) == (
         1,

@@ -196,3 +196,21 @@ def test_a_band_by_hand_has_no_rates_to_be_chosen_for_and_stays():
     assert recalibrate(model, local(3.0), EvaluationConfig(), "ab").record.bands == {
         "opacity": by_hand
     }
+
+
+def test_an_unlabelled_image_counts_alike_before_and_after():
+    plain = local(1.0, n=400)
+    p = np.array(plain.y_score)[:, 0]
+    y = np.where(np.arange(400) % 2, np.nan, np.array(plain.y_true)[:, 0])
+    table = replace(
+        plain,
+        y_true=tuple((float(v),) for v in y),
+        patient_ids=tuple(f"P{k // 2:03}" for k in range(400)),
+    )
+    sides = recalibrate(record(), table, EvaluationConfig(), "ab").changes["findings"]["opacity"]
+    highest, positive = p.reshape(200, 2).max(1), y[::2] == 1  # a patient's two images
+    assert sides["before"]["confusion"]["tp"] == int(((highest >= 0.5) & positive).sum())
+    new = sides["after"]["threshold"]["value"]
+    result = recalibrate(record(), table, EvaluationConfig(), "ab").record
+    tempered = 1 / (1 + np.exp(-np.log(highest / (1 - highest)) / temperature_of(result)))
+    assert sides["after"]["confusion"]["tp"] == int(((tempered >= new) & positive).sum())
