@@ -7,15 +7,28 @@ fine-tunes it. docs/bundle.md says how to run each, and which keys it takes.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from medres.bundle.workflow_parts import (
+    Config,
+    auroc_handler,
+    checkpoint_loader,
+    compose,
+    evaluator,
+    label_to_tensor,
+    labelled_dataset,
+    loader,
+    places,
+    postprocessing_config,
+    predictions_saver,
+    preprocessing_config,
+    record_reader,
+)
 from medres.transforms.augmentation import PRESETS, Augmentation
 from medres.transforms.chains import augmentation_arguments
 
 if TYPE_CHECKING:
     from medres.bundle.record import ModelRecord
-
-Config = dict[str, Any]
 
 CHECK_ITEMS = "$from medres.data.datalist import check_items"
 EVALUATION = (
@@ -54,23 +67,23 @@ def inference_config(record: ModelRecord) -> Config:
     """`configs/inference.json`: scores every image below `dataset_dir` into a table."""
     return {
         "imports": ["$import os", "$import monai.handlers", CHECK_ITEMS],
-        **_places("eval"),
+        **places("eval"),
         "datalist": {"_target_": "medres.data.datalist.find_images", "folder": "@dataset_dir"},
         "batch_size": 8,
         "num_workers": 0,
         "network_def": record.target,
         "network": "$@network_def.to(@device)",
-        "preprocessing": _compose(preprocessing_config(record)),
+        "preprocessing": compose(preprocessing_config(record)),
         "dataset": {
             "_target_": "Dataset",
             "data": {"_target_": "medres.data.datalist.as_items", "images": "@datalist"},
             "transform": "@preprocessing",
         },
-        "dataloader": _loader("@dataset", shuffle=False),
+        "dataloader": loader("@dataset", shuffle=False),
         "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": _compose(postprocessing_config(record)),
-        "handlers": [_checkpoint_loader(), _predictions()],
-        "evaluator": _evaluator(""),
+        "postprocessing": compose(postprocessing_config(record)),
+        "handlers": [checkpoint_loader(), predictions_saver()],
+        "evaluator": evaluator(""),
         "initialize": ["$setattr(torch.backends.cudnn, 'benchmark', False)"],
         "run": [
             "$check_items(@dataset::data, @dataset_dir)",
@@ -89,10 +102,10 @@ def evaluate_config(record: ModelRecord) -> Config:
         **config,
         "datalist_file": "$os.path.join(@dataset_dir, 'datalist.json')",
         "split": "test",
-        "preprocessing": _compose([*preprocessing_config(record), _label_to_tensor()]),
-        "dataset": _labelled("@split", "@preprocessing"),
-        "record": _record(),
-        "key_metric": _auroc(record, resamples=2000),
+        "preprocessing": compose([*preprocessing_config(record), label_to_tensor()]),
+        "dataset": labelled_dataset("@split", "@preprocessing"),
+        "record": record_reader(),
+        "key_metric": auroc_handler(record, resamples=2000),
         "evaluator": evaluator,
         "run": [
             "$check_items(@dataset::data, @datalist_file)",
@@ -111,7 +124,7 @@ def train_config(record: ModelRecord) -> Config:
             CHECK_ITEMS,
             "$from medres.bundle.fine_tuned import write_fine_tuned",
         ],
-        **_places("fine_tuned"),
+        **places("fine_tuned"),
         "datalist_file": "$os.path.join(@dataset_dir, 'datalist.json')",
         "seed": 0,
         "epochs": 10,
@@ -120,7 +133,7 @@ def train_config(record: ModelRecord) -> Config:
         "learning_rate": 1e-4,
         "weight_decay": 1e-4,
         "val_interval": 1,
-        "record": _record(),
+        "record": record_reader(),
         **({"preset": "discriminative"} if not record.members else {}),
         "network_def": _trainable(record),
         "network": "$@network_def.to(@device)",
@@ -135,149 +148,6 @@ def train_config(record: ModelRecord) -> Config:
             "$@train::trainer.run()",
         ],
         "finalize": [FINE_TUNED],
-    }
-
-
-def _places(output: str) -> Config:
-    return {
-        "bundle_root": ".",
-        "dataset_dir": "$os.path.join(@bundle_root, 'data')",
-        "output_dir": f"$os.path.join(@bundle_root, '{output}')",
-        "ckpt_path": "$os.path.join(@bundle_root, 'models', 'model.pt')",
-        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-    }
-
-
-def _compose(steps: list[Config]) -> Config:
-    """Always a `Compose`: MONAI Label and MONAI Deploy ask it for its `transforms`."""
-    return {"_target_": "Compose", "transforms": steps}
-
-
-def preprocessing_config(record: ModelRecord) -> list[Config]:
-    """The steps of `medres.transforms.chains.preprocessing_steps`, spelled out."""
-    preprocessing, statistics = record.preprocessing, record.preprocessing.statistics
-    return [
-        {
-            "_target_": "medres.transforms.load.LoadGrayscaled",
-            "keys": "image",
-            "intensity": preprocessing.intensity,
-            "fit_size": preprocessing.size,
-            "geometry": preprocessing.geometry,
-        },
-        {
-            "_target_": "medres.transforms.geometry.FitGeometryd",
-            "keys": "image",
-            "size": preprocessing.size,
-            "geometry": preprocessing.geometry,
-            "pad_value": statistics.low,
-        },
-        {
-            "_target_": "medres.transforms.normalize.NormalizeGrayscaled",
-            "keys": "image",
-            "low": statistics.low,
-            "high": statistics.high,
-            "mean": statistics.mean,
-            "std": statistics.std,
-        },
-    ]
-
-
-def postprocessing_config(record: ModelRecord) -> list[Config]:
-    """From logits to calibrated probabilities; MONAI's ScaleIntensity multiplies by 1 + factor."""
-    activation = {"softmax": True} if record.kind == "multiclass" else {"sigmoid": True}
-    activate = {"_target_": "Activationsd", "keys": "pred", **activation}
-    temperature = record.calibration.temperature
-    if temperature is None:
-        return [activate]
-    (value,) = temperature.values
-    scale = {
-        "_target_": "ScaleIntensityd",
-        "keys": "pred",
-        "minv": None,
-        "maxv": None,
-        "factor": 1 / value - 1,
-    }
-    return [scale, activate]
-
-
-def _label_to_tensor() -> Config:
-    return {"_target_": "EnsureTyped", "keys": "label", "track_meta": False}
-
-
-def _record() -> Config:
-    """The model's own record: MONAI would evaluate a finding's name that starts with a dollar."""
-    return {"_target_": "medres.bundle.directory.read_record", "folder": "@bundle_root"}
-
-
-def _labelled(split: str, transform: str) -> Config:
-    return {
-        "_target_": "Dataset",
-        "data": {
-            "_target_": "medres.data.datalist.read_datalist",
-            "path": "@datalist_file",
-            "split": split,
-            "labels": "$@record.labels",
-            "missing_ok": True,
-        },
-        "transform": transform,
-    }
-
-
-def _loader(dataset: str, *, shuffle: bool | str) -> Config:
-    return {
-        "_target_": "DataLoader",
-        "dataset": dataset,
-        "batch_size": "@batch_size",
-        "shuffle": shuffle,
-        "num_workers": "@num_workers",
-    }
-
-
-def _evaluator(section: str) -> Config:
-    return {
-        "_target_": "SupervisedEvaluator",
-        "device": "@device",
-        "val_data_loader": f"@{section}dataloader",
-        "network": "@network",
-        "inferer": f"@{section}inferer",
-        "postprocessing": f"@{section}postprocessing",
-        "val_handlers": f"@{section}handlers",
-    }
-
-
-def _checkpoint_loader() -> Config:
-    return {
-        "_target_": "CheckpointLoader",
-        "load_path": "@ckpt_path",
-        "load_dict": {"model": "@network"},
-        "map_location": "@device",
-    }
-
-
-def _predictions() -> Config:
-    return {
-        "_target_": "ClassificationSaver",
-        "output_dir": "@output_dir",
-        "filename": "predictions.csv",
-        "batch_transform": "$lambda batch: [item['image'].meta for item in batch]",
-        "output_transform": "$monai.handlers.from_engine(['pred'])",
-    }
-
-
-def _auroc(record: ModelRecord, *, resamples: int) -> Config:
-    """MONAI's key metric; every other figure lies beside it in the engine's state."""
-    return {
-        "auroc": {
-            "_target_": "medres.metrics.monai.EvaluationMetricHandler",
-            "metric": {
-                "_target_": "medres.metrics.monai.EvaluationMetric",
-                "findings": "$@record.findings",
-                "kind": record.kind,
-                "thresholds": "$dict(@record.thresholds)",
-                **({"bands": "$dict(@record.bands)"} if record.bands else {}),
-                "resamples": resamples,
-            },
-        }
     }
 
 
@@ -321,7 +191,7 @@ def _optimization(record: ModelRecord) -> Config:
 
 def _train_section(record: ModelRecord) -> Config:
     handlers = [
-        _checkpoint_loader(),
+        checkpoint_loader(),
         {
             "_target_": "ValidationHandler",
             "validator": "@validate::evaluator",
@@ -343,11 +213,11 @@ def _train_section(record: ModelRecord) -> Config:
         }
         handlers.insert(1, schedule)
     return {
-        "preprocessing": _compose(
-            [*preprocessing_config(record), _label_to_tensor(), *_augmentation_config(record)]
+        "preprocessing": compose(
+            [*preprocessing_config(record), label_to_tensor(), *_augmentation_config(record)]
         ),
-        "dataset": _labelled("train", "@train::preprocessing"),
-        "dataloader": _loader("@train::dataset", shuffle="$bool(@train::dataset::data)"),
+        "dataset": labelled_dataset("train", "@train::preprocessing"),
+        "dataloader": loader("@train::dataset", shuffle="$bool(@train::dataset::data)"),
         "inferer": {"_target_": "SimpleInferer"},
         "handlers": handlers,
         "trainer": {
@@ -376,12 +246,12 @@ def _augmentation_config(record: ModelRecord) -> list[Config]:
 
 def _validate_section(record: ModelRecord) -> Config:
     return {
-        "preprocessing": _compose([*preprocessing_config(record), _label_to_tensor()]),
-        "dataset": _labelled("validation", "@validate::preprocessing"),
-        "dataloader": _loader("@validate::dataset", shuffle=False),
+        "preprocessing": compose([*preprocessing_config(record), label_to_tensor()]),
+        "dataset": labelled_dataset("validation", "@validate::preprocessing"),
+        "dataloader": loader("@validate::dataset", shuffle=False),
         "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": _compose(postprocessing_config(record)),
-        "key_metric": _auroc(record, resamples=200),
+        "postprocessing": compose(postprocessing_config(record)),
+        "key_metric": auroc_handler(record, resamples=200),
         "handlers": [
             {"_target_": "StatsHandler", "iteration_log": False},
             {
@@ -392,5 +262,5 @@ def _validate_section(record: ModelRecord) -> Config:
                 "key_metric_filename": "best.pt",
             },
         ],
-        "evaluator": {**_evaluator("validate::"), "key_val_metric": "@validate::key_metric"},
+        "evaluator": {**evaluator("validate::"), "key_val_metric": "@validate::key_metric"},
     }

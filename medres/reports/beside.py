@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any
 from medres.errors import ConfigError
 from medres.files import read_json
 from medres.reports.extra_tables import ExtraTable
+from medres.reports.figure_kinds import FIGURE_KINDS, FigureKind, format_estimate
 from medres.reports.forest import ForestRow
-from medres.reports.summary import (
-    FIGURE_KINDS,
-    FigureKind,
-    describe_threshold,
-    format_estimate,
-    unit_of,
-)
+from medres.reports.summary import describe_threshold, unit_of
 
 if TYPE_CHECKING:
     from medres.metrics.estimate import Figure

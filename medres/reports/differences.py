@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from medres.reports.drawing import BLUE, INK, Drawing, new_axes, styled
+from medres.reports.figure_kinds import FIGURE_KINDS
 from medres.reports.forest import legible
-from medres.reports.summary import FIGURE_KINDS
 
 LOWER_IS_BETTER = ("brier_score",)
 

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Any
 
 from medres.reports import summary
+from medres.reports.figure_kinds import format_interval, format_number
 
 BARS = 50
 """Bars of the histogram over the threshold's slider."""
@@ -100,7 +101,7 @@ def view_explorer(evaluation: Mapping[str, Any]) -> ExplorerView | None:
         counts=_counts(first, locked=bool(locked)),
         people=_people(people),
         icons=tuple(key for key in OUTCOMES for _ in range(people.get(key, 0))) or ("tn",) * 1000,
-        prevalence=summary.format_number(_prevalence(first), percent=True),
+        prevalence=format_number(_prevalence(first), percent=True),
         threshold=locked["text"] if locked else "",
         positive_ridge=findings[0]["ridge"]["positive"],
         negative_ridge=findings[0]["ridge"]["negative"],
@@ -178,8 +179,8 @@ def _shown(estimate: Mapping[str, Any] | None) -> Shown:
     if estimate.get("value") is None:
         return Shown("undefined", str(estimate.get("undefined") or ""), None)
     return Shown(
-        summary.format_number(estimate["value"], percent=True),
-        summary.format_interval(estimate, percent=True),
+        format_number(estimate["value"], percent=True),
+        format_interval(estimate, percent=True),
         (estimate["value"], estimate["low"], estimate["high"]),
     )
 
@@ -189,8 +190,8 @@ def _benefit(finding: Mapping[str, Any]) -> Shown:
     estimate = finding.get("net_benefit")
     if not estimate or finding.get("at_prevalence"):
         return Shown("", "", None)
-    value = summary.format_number(estimate["value"])
-    return Shown(value, summary.format_interval(estimate), None)
+    value = format_number(estimate["value"])
+    return Shown(value, format_interval(estimate), None)
 
 
 def _counts(finding: Mapping[str, Any], *, locked: bool) -> dict[str, str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medres.reports.summary import FIGURE_KINDS, describe_band, format_estimate, format_number
+from medres.reports.figure_kinds import FIGURE_KINDS, format_estimate, format_number
+from medres.reports.summary import describe_band
 
 SHOWN_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Threshold probabilities of the net-benefit table; evaluation.json holds every hundredth."""

@@ -23,7 +23,8 @@ from medres.reports.drawing import (
     unit_ticks,
     write_label,
 )
-from medres.reports.summary import describe_threshold, format_estimate
+from medres.reports.figure_kinds import format_estimate
+from medres.reports.summary import describe_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,6 +12,13 @@ from markupsafe import Markup
 from medres.reports import figures, summary
 from medres.reports.drawing import as_svg
 from medres.reports.extra_tables import ExtraTable, extra_tables
+from medres.reports.figure_kinds import (
+    FigureKind,
+    format_estimate,
+    format_interval,
+    format_number,
+    list_figures,
+)
 from medres.reports.forest import plot_forest, subgroup_rows
 
 PLOTS = {
@@ -116,11 +123,11 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
         anchor=anchor,
         size=f"{finding.get('n_positive', '?')} of {finding.get('n', '?')}",
         headline=(
-            summary.format_estimate(finding.get("auroc")),
-            summary.format_estimate(finding.get("sensitivity"), percent=True),
-            summary.format_estimate(finding.get("specificity"), percent=True),
+            format_estimate(finding.get("auroc")),
+            format_estimate(finding.get("sensitivity"), percent=True),
+            format_estimate(finding.get("specificity"), percent=True),
         ),
-        rows=tuple(_row(kind, estimate) for kind, estimate in summary.list_figures(finding)),
+        rows=tuple(_row(kind, estimate) for kind, estimate in list_figures(finding)),
         threshold=summary.describe_threshold(threshold) if chosen else "",
         band=summary.describe_band(finding["three_way"]) if finding.get("three_way") else "",
         confusion=finding.get("confusion") or {},
@@ -130,13 +137,13 @@ def view_finding(name: str, finding: Mapping[str, Any], anchor: str) -> FindingV
     )
 
 
-def _row(kind: summary.FigureKind, estimate: Mapping[str, Any]) -> FigureRow:
+def _row(kind: FigureKind, estimate: Mapping[str, Any]) -> FigureRow:
     defined = estimate.get("value") is not None
-    show = partial(summary.format_number, percent=kind.percent)
+    show = partial(format_number, percent=kind.percent)
     return FigureRow(
         name=kind.name,
-        value=show(estimate["value"]) if defined else summary.format_estimate(estimate),
-        interval=summary.format_interval(estimate, percent=kind.percent),
+        value=show(estimate["value"]) if defined else format_estimate(estimate),
+        interval=format_interval(estimate, percent=kind.percent),
         method=str(estimate.get("method") or ""),
         meaning=kind.meaning,
         defined=defined,

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from medres.reports.drawing import BLUE, INK, QUIET, Drawing, new_figure, styled
-from medres.reports.summary import format_estimate
+from medres.reports.figure_kinds import format_estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

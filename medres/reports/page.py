@@ -24,6 +24,7 @@ from medres.reports.differences import plot_differences
 from medres.reports.drawing import Drawing, as_svg
 from medres.reports.explorer import view_explorer
 from medres.reports.extra_tables import comparison_table
+from medres.reports.figure_kinds import format_estimate, interval_name
 from medres.reports.figures import plot_training
 from medres.reports.finding_view import view_finding
 from medres.reports.flow import draw_flow
@@ -141,7 +142,7 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "dataset_name": (evaluation.get("dataset") or {}).get("name") or "",
         "research_use": summary.RESEARCH_USE,
         "sentences": summary.describe_evaluation(evaluation),
-        "interval": summary.interval_name(evaluation),
+        "interval": interval_name(evaluation),
         "intended_use": str(evaluation.get("intended_use") or ""),
         "notes": summary.collect_notes(evaluation),
         "unit": summary.unit_of(evaluation),
@@ -151,8 +152,8 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             for number, (name, finding) in enumerate(findings.items(), start=1)
         ],
         "macro": {
-            "auroc": summary.format_estimate(macro.get("auroc")),
-            "average_precision": summary.format_estimate(macro.get("average_precision")),
+            "auroc": format_estimate(macro.get("auroc")),
+            "average_precision": format_estimate(macro.get("average_precision")),
             "defined": bool(macro.get("auroc")),
             "named": len(macro.get("findings") or ()),
             "left_out": summary.describe_left_out(evaluation),
@@ -190,9 +191,9 @@ def _multiclass(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
         *("macro_auroc", "weighted_auroc", "hand_till_auroc"),
     )
     return {
-        "accuracy": summary.format_estimate(section.get("accuracy"), percent=True),
+        "accuracy": format_estimate(section.get("accuracy"), percent=True),
         "figures": [
-            (label(name).replace("f1", "F1"), summary.format_estimate(section[name]))
+            (label(name).replace("f1", "F1"), format_estimate(section[name]))
             for name in names
             if section.get(name)
         ],
@@ -207,9 +208,9 @@ def _micro(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
     if not section:
         return ()
     return (
-        summary.format_estimate(section.get("auroc")),
-        summary.format_estimate(section.get("sensitivity"), percent=True),
-        summary.format_estimate(section.get("specificity"), percent=True),
+        format_estimate(section.get("auroc")),
+        format_estimate(section.get("sensitivity"), percent=True),
+        format_estimate(section.get("specificity"), percent=True),
     )
 
 

@@ -11,17 +11,15 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medres.reports.summary import (
+from medres.reports.figure_kinds import (
     FIGURE_KINDS,
-    describe_band,
-    describe_threshold,
     format_estimate,
     format_interval,
     format_number,
     interval_name,
     list_figures,
-    unit_of,
 )
+from medres.reports.summary import describe_band, describe_threshold, unit_of
 
 HEADER = ("finding", "group", "figure", "value", "low", "high", "level", "method", "undefined")
 COUNTS = ("n", "n_positive")

@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from medres.files import write_json, write_text
-from medres.reports.summary import format_number
+from medres.reports.figure_kinds import format_number
 
 SWEPT = (
     "auroc",

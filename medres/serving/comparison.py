@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medres.reports.summary import FIGURE_KINDS, format_estimate
+from medres.reports.figure_kinds import FIGURE_KINDS, format_estimate
 from medres.serving.folders import Entry
 
 SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "brier_score")

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from medres.errors import ResultsError
-from medres.reports.summary import RESEARCH_USE, format_estimate
+from medres.reports.figure_kinds import format_estimate
+from medres.reports.summary import RESEARCH_USE
 from medres.reports.template_environment import template_environment
 from medres.serving.archive_pictures import PictureSource, describe_image
 from medres.serving.comparison import compare_figures, compare_settings

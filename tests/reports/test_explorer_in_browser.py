@@ -20,7 +20,7 @@ from medres.metrics.predictive_values import predictive_values_at
 from medres.metrics.three_way import Band, three_way_counts, three_way_figures
 from medres.reports.evidence import write_evidence
 from medres.reports.explorer import of_thousand
-from medres.reports.summary import format_interval, format_number
+from medres.reports.figure_kinds import format_interval, format_number
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
