@@ -105,13 +105,14 @@ def read_alone(model: Model, archive: Path) -> None:
 
 
 def compute_alone(model: Model, precision: str) -> None:
-    """The network on inputs that are there already."""
+    """The network on inputs that are there already, as medres runs it."""
     from dataclasses import replace
 
     import torch
 
     from medres.models.folded_norm import fold_batch_norm
     from medres.scoring.predictor import Predictor
+    from medres.scoring.streams import Streams
 
     predictor = replace(
         Predictor.of_model(model, torch.device("cpu")),
@@ -119,8 +120,8 @@ def compute_alone(model: Model, precision: str) -> None:
         precision=precision,  # type: ignore[arg-type]
     )
     batch = torch.randn(BATCH, 1, SIZE, SIZE)
-    for _ in range(IMAGES // BATCH):
-        predictor.score_batch(batch)
+    for _ in Streams(predictor).map(Predictor.score_batch, [batch] * (IMAGES // BATCH)):
+        pass
 
 
 def score_with_monai(model: Model, archive: Path, workers: int) -> None:

@@ -188,7 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size",
         type=int,
         default=16,
-        help="images kept together (16)",
+        help="images kept together; best a multiple of 16",
     )
     add("--workers", type=int, help="processes that read images; one a processor, at most 8")
     add("--read-seconds", type=int, help="after which reading one image counts as hung (120)")

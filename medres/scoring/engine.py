@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -29,6 +30,7 @@ from medres.imaging.resampling import Fit
 from medres.scoring.inputs import stack_inputs
 from medres.scoring.pictures import Planned
 from medres.scoring.predictor import Predictor
+from medres.scoring.streams import Streams
 
 CONSTANT = "all pixels are equal, so there is nothing to classify"
 GONE = "was there when the folder was listed, and is no longer; put it back, or leave it out"
@@ -57,7 +59,8 @@ class Engine:
         predictor: of the model.
         model: its digest, for the journal.
         readers: of images.
-        batch_size: images that are kept together.
+        batch_size: images that are kept together, computed in passes of `pass_rows`, a last
+            one that is not full like any other.
         guard: None where there is none.
     """
 
@@ -71,14 +74,15 @@ class Engine:
         """What came of the images, a batch at a time, as the journal has it."""
         preprocessing = self.predictor.preprocessing
         fit = Fit(preprocessing.size, preprocessing.geometry)
+        streams = Streams(self.predictor)
         answers = read_planned(
             self.readers,
             IsolatedReader.read_input,
             images,
             lambda planned, path: request_of(planned, path, preprocessing.intensity, fit),
-            ahead=2 * self.batch_size,
+            ahead=(1 + streams.count) * self.batch_size,
         )
-        yield from score_in_batches(answers, self._forward, self.batch_size)
+        yield from streams.map(self._forward, in_batches(answers, self.batch_size))
 
     def close(self) -> None:
         """The readers are the run's, and nothing else is open."""
@@ -89,23 +93,29 @@ class Engine:
         return count_rows(self.predictor.preprocessing.size**2)
 
     def seconds_an_image(self) -> float:
-        """Of the network's time, by the second of two passes of nothing; it warms up with them."""
+        """Of the network's time, by the second of two rounds of nothing; one image warms it up."""
         side = self.predictor.preprocessing.size
         empty = torch.zeros(self.pass_rows, 1, side, side)
-        self.predictor.score_batch(empty)
-        start = time.monotonic()
-        self.predictor.score_batch(empty)
+        streams = Streams(self.predictor)
+        for images in (empty[:1], empty):
+            start = time.monotonic()
+            for _ in streams.map(Predictor.score_batch, [images] * streams.count):
+                pass
         passes = math.ceil(self.batch_size / self.pass_rows)
-        return (time.monotonic() - start) * passes / self.batch_size
+        return (time.monotonic() - start) / streams.count * passes / self.batch_size
 
-    def _forward(self, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
-        for start in range(0, len(batch), self.pass_rows):
-            yield from self._pass(batch[start : start + self.pass_rows])
+    def _forward(
+        self, predictor: Predictor, read: tuple[list[dict[str, Any]], Batch[NetworkInput]]
+    ) -> list[dict[str, Any]]:
+        refused, batch = read
+        rows = self.pass_rows
+        passes = (batch[start : start + rows] for start in range(0, len(batch), rows))
+        return [*refused, *chain.from_iterable(self._pass(predictor, part) for part in passes)]
 
-    def _pass(self, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
+    def _pass(self, predictor: Predictor, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
         images = [image for _, image in batch]
-        inputs = stack_inputs(images, self.predictor.preprocessing, rows=self.pass_rows)
-        scores, verdicts = self._score(images, inputs)
+        inputs = stack_inputs(images, predictor.preprocessing, rows=self.pass_rows)
+        scores, verdicts = self._score(predictor, images, inputs)
         for (planned, image), values, verdict in zip(
             batch, scores[: len(batch)].tolist(), verdicts, strict=True
         ):
@@ -119,13 +129,13 @@ class Engine:
             }
 
     def _score(
-        self, images: Sequence[NetworkInput], inputs: Tensor
+        self, predictor: Predictor, images: Sequence[NetworkInput], inputs: Tensor
     ) -> tuple[Tensor, Sequence[Verdict | None]]:
         if self.guard is None:
-            return self.predictor.score_batch(inputs), [None] * len(images)
-        with measuring(self.predictor.network, self.guard.limits) as measure:
-            scores = self.predictor.score_batch(inputs)
-            measured = measure(inputs.to(self.predictor.device))
+            return predictor.score_batch(inputs), [None] * len(images)
+        with measuring(predictor.network, self.guard.limits) as measure:
+            scores = predictor.score_batch(inputs)
+            measured = measure(inputs.to(predictor.device))
         records = [image.record for image in images]
         return scores, self.guard.check(records, measured[: len(images)])
 
@@ -166,34 +176,31 @@ def read_planned(
         yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)
 
 
-def score_in_batches(
-    answers: Iterable[tuple[Planned, Image | UnreadableImageError]],
-    forward: Callable[[Batch[Image]], Iterable[dict[str, Any]]],
-    batch_size: int,
-) -> Iterator[list[dict[str, Any]]]:
-    """What came of the images, a batch at a time, as the journal has it.
+def in_batches(
+    answers: Iterable[tuple[Planned, Image | UnreadableImageError]], batch_size: int
+) -> Iterator[tuple[list[dict[str, Any]], Batch[Image]]]:
+    """Images that are to be scored together, and before them what the journal has of refused ones.
 
     Args:
         answers: images that were read, or why not.
-        forward: through the network, which says of each image what came of it.
-        batch_size: images at once.
+        batch_size: images at once; fewer where they are long in coming, or at the end.
     """
     batch: list[tuple[Planned, Image]] = []
-    outcomes: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     since = time.monotonic()
     for planned, answer in answers:
         if isinstance(answer, UnreadableImageError):
-            outcomes.append(rejection_of(planned, answer.reason, answer.message))
+            refused.append(rejection_of(planned, answer.reason, answer.message))
         elif answer.constant:
-            outcomes.append(rejection_of(planned, RejectReason.CONSTANT_IMAGE, CONSTANT))
+            refused.append(rejection_of(planned, RejectReason.CONSTANT_IMAGE, CONSTANT))
         else:
             batch.append((planned, answer))
         late = time.monotonic() - since > PATIENCE_SECONDS
         if len(batch) == batch_size or late:
-            yield [*outcomes, *(forward(batch) if batch else ())]
-            batch, outcomes, since = [], [], time.monotonic()
-    if batch or outcomes:
-        yield [*outcomes, *(forward(batch) if batch else ())]
+            yield refused, batch
+            batch, refused, since = [], [], time.monotonic()
+    if batch or refused:
+        yield refused, batch
 
 
 def head_of(planned: Planned) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,11 +119,33 @@ class Predictor:
     @torch.inference_mode()
     def _logits_of(self, images: Tensor) -> Tensor:
         """Logits (B, F) float64 of network inputs (B, 1, S, S)."""
-        with torch.inference_mode(False):  # else its weights could never again lead a gradient
-            network = self.network.to(self.device).to(memory_format=torch.channels_last).eval()
-        # By default CUDA rounds the inputs of fp32 convolutions to TF32's 10 bits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision != "fp32"):
-            logits = AutocastInferer(self.precision)(images.to(self.device), network)
+        place(self.network, self.device)
+        with self._convolutions():
+            logits = AutocastInferer(self.precision)(images.to(self.device), self.network)
         # Metrics follow the scores' device and compute in float64, which MPS has not.
         logits = logits.cpu() if logits.device.type == "mps" else logits
         return logits.double()
+
+    def _convolutions(self) -> AbstractContextManager[None]:
+        """By default CUDA rounds the inputs of fp32 convolutions to TF32's 10 bits."""
+        if self.device.type != "cuda":  # a setting of the process, which threads would fight over
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision != "fp32")
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Bring a network to a device, in evaluation mode, laid out as convolutions read it fastest.
+
+    One that is there already stays untouched: others may be computing with its weights.
+    """
+    if network.training or not all(_is_placed(p, device) for p in network.parameters()):
+        with torch.inference_mode(False):  # else its weights could never again lead a gradient
+            network.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def _is_placed(weights: Tensor, device: torch.device) -> bool:
+    there = weights.device
+    same = there.type == device.type and (
+        there.index is None or device.index in (None, there.index)
+    )
+    return same and (weights.ndim != 4 or weights.is_contiguous(memory_format=torch.channels_last))

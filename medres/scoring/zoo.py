@@ -29,10 +29,10 @@ from medres.scoring.engine import (
     Batch,
     count_rows,
     head_of,
+    in_batches,
     read_planned,
     rejection_of,
     request_of,
-    score_in_batches,
 )
 from medres.scoring.pictures import Planned
 
@@ -133,7 +133,8 @@ class ZooEngine:
         """What came of the images, a batch at a time, as the journal has it."""
         size = self.settings.batch_size
         answers = read_planned(self.readers, read_chain_input, images, request_of, ahead=2 * size)
-        yield from score_in_batches(answers, self._forward, size)
+        for refused, batch in in_batches(answers, size):
+            yield [*refused, *self._forward(batch)]
 
     @property
     def pass_rows(self) -> int:

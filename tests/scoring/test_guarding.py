@@ -131,6 +131,23 @@ def test_distances_are_the_guards_own(marked, guarded_folder) -> None:
         assert distance == pytest.approx(verdict.distance, rel=1e-3, abs=1e-3)
 
 
+def test_guard_says_the_same_of_batches_side_by_side(
+    marked, guarded_folder, archive_of_both, tmp_path
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert score(guarded_folder, archive_of_both, tmp_path / "out", "--batch-size", "1") == 0
+    finally:
+        torch.set_num_threads(threads)
+    before, beside = named(marked, "images"), named(tmp_path / "out", "images")
+    assert before.keys() == beside.keys()
+    for name, row in before.items():
+        assert beside[name]["guard_reason"] == row["guard_reason"]
+        distance = float(row["guard_distance"])
+        assert float(beside[name]["guard_distance"]) == pytest.approx(distance, abs=1e-4, rel=1e-4)
+
+
 def test_summary_counts_the_flagged_and_the_page_says_so(marked) -> None:
     summary = json.loads((marked / "summary.json").read_text())
     guard = summary["guard"]
