@@ -6,9 +6,10 @@
 
 `labels.csv` holds 0 or 1 in a column `<finding>` or `label_<finding>` (`label` for a single one),
 and a column that names what it labels: image_key, image (path relative to the source),
-sop_instance_uid, series_instance_uid, study_instance_uid, study_key or patient_id. Its other
-columns go along as subgroups. Needs `keys.parquet` of the results, so that only their owner can do
-it; what is written names nobody. What was labelled and not scored keeps a row without a score.
+sop_instance_uid, series_instance_uid, study_instance_uid, study_key or patient_id. Sex, age,
+scanner, site and the like go along as subgroups, another column where `--subgroup` names it. Needs
+`keys.parquet` of the results, so that only their owner can do it; what is written names nobody.
+What was labelled and not scored keeps a row without a score.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class JoinConfig:
         labels: CSV or Parquet.
         out: table of labels and scores.
         site_secret: file with the secret of the keys, for patient ids.
+        subgroup: columns of the label table that go along.
     """
 
     results: Path
     labels: Path
     out: Path
     site_secret: Path | None = None
+    subgroup: tuple[str, ...] = ()
 
 
 def run(config: JoinConfig) -> None:
@@ -49,7 +52,8 @@ def run(config: JoinConfig) -> None:
     from medres.scoring.secret import find_secret
 
     secret = find_secret(config.results, config.site_secret)
-    joined = join_scores(config.results, config.labels, Keys(secret) if secret else None)
+    keys = Keys(secret) if secret else None
+    joined = join_scores(config.results, config.labels, keys, subgroups=config.subgroup)
     write_table(config.out, joined.columns, joined.rows)
     print("\n".join([*joined.lines(config.labels), f"scores  {config.out}"]))
 
@@ -63,7 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("labels", type=Path, metavar="LABELS", help="CSV or Parquet")
     parser.add_argument("--out", type=Path, required=True, help="table of labels and scores")
     parser.add_argument("--site-secret", type=Path, help="of the keys, to join by patient id")
-    config = JoinConfig(**vars(parser.parse_args(argv)))
+    parser.add_argument(
+        "--subgroup", nargs="+", default=(), metavar="COLUMN", help="of the labels, to go along"
+    )
+    found = parser.parse_args(argv)
+    config = JoinConfig(**{**vars(found), "subgroup": tuple(found.subgroup)})
     return exit_status(PROGRAM, lambda: run(config))
 
 

@@ -19,6 +19,7 @@ from medres.data.pseudonyms import Keys
 from medres.data.table import Table, format_rows, read_table, row_number
 from medres.errors import ManifestError
 from medres.files import read_json
+from medres.imaging.subgroup_attributes import ATTRIBUTES
 from medres.scoring.tables import column_of
 
 KEY_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +28,8 @@ KEY_NAMES: Mapping[str, tuple[str, ...]] = {
     "study_key": ("studykey",),
 }
 """Columns of a label table that name what is scored; the first that fits anything counts."""
+GROUP_NAMES = frozenset({*ATTRIBUTES, "patientsex", "patientage"})
+"""Columns of a label table that go along unasked: no patient is named in them."""
 OF_STUDIES = ("study_key", "study_instance_uid", "patient_id")
 FROM_RESULTS = ("modality", "manufacturer", "view_position", "laterality", "guard_flag")
 """Columns of the results that a report may make subgroups of."""
@@ -45,6 +48,7 @@ class JoinedScores:
         unscored: rows without a score: rejected, not chosen or withheld.
         labels_without_input: label rows that name nothing that the results know.
         scores_without_label: scored images or studies that no label row names.
+        columns_left_out: columns of the label table that may name somebody, and were not asked for.
     """
 
     unit: str
@@ -54,6 +58,7 @@ class JoinedScores:
     unscored: int
     labels_without_input: tuple[int, ...]
     scores_without_label: int
+    columns_left_out: tuple[str, ...] = ()
 
     def lines(self, labels: Path) -> list[str]:
         """What came of it, for people."""
@@ -65,10 +70,15 @@ class JoinedScores:
             lines.append(f"{labels.name}: {where} name nothing in the results; left out")
         if self.scores_without_label:
             lines.append(f"{self.scores_without_label} scored {self.unit} have no label; left out")
+        if self.columns_left_out:
+            names = ", ".join(self.columns_left_out)
+            lines.append(f"{labels.name}: columns left out: {names}; --subgroup takes one along")
         return lines
 
 
-def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> JoinedScores:
+def join_scores(
+    results: Path, labels_path: Path, keys: Keys | None = None, *, subgroups: Sequence[str] = ()
+) -> JoinedScores:
     """Join a results folder with a label table.
 
     Args:
@@ -78,10 +88,12 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
             image_key, image, sop_instance_uid, series_instance_uid, study_instance_uid, study_key
             or patient_id.
         keys: of the site, for patient ids; None where its secret is not at hand.
+        subgroups: columns of the label table that go along, beside sex, age, scanner, site, ...,
+            which always do; any other may name a patient.
 
     Raises:
         ManifestError: no results, no labels of their findings, a label that is none, nothing that
-            fits, or two rows for one image or study.
+            fits, two rows for one image or study, or no such column.
     """
     findings = _findings(results)
     labels, index = read_table(labels_path), read_table(results / "keys.parquet")
@@ -97,7 +109,8 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
     owners = _label_rows(labels, found, name, frame)
     patients = {row[name]: row["patient_key"] for row in index.rows}
     groups = [c for c in FROM_RESULTS if c in scores.columns]
-    extra = _extra_columns(labels, label_columns, groups)
+    candidates = _other_columns(labels, label_columns, groups)
+    extra = _choose(labels, candidates, subgroups)
     rows, unscored = [], 0
     for (owner, wanted), number in owners.items():
         matching = [r for r in scored.get(owner, [{}]) if wanted in ("", r.get("frame", wanted))]
@@ -129,6 +142,7 @@ def join_scores(results: Path, labels_path: Path, keys: Keys | None = None) -> J
         unscored,
         tuple(number for number, rows_of in found.items() if not rows_of),
         sum(len(rows_of) for key_of, rows_of in scored.items() if key_of not in named),
+        tuple(column for column in candidates if column not in extra),
     )
 
 
@@ -265,7 +279,7 @@ def _by_key(scores: Table, name: str) -> dict[str, list[Row]]:
     return by
 
 
-def _extra_columns(labels: Table, label_columns: Sequence[str], groups: Sequence[str]) -> list[str]:
+def _other_columns(labels: Table, label_columns: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Columns of the label table that may be subgroups: no label, no name, not the results' own."""
     names = {name for accepted in KEY_NAMES.values() for name in accepted}
     taken = {*label_columns, *groups, "split"}
@@ -274,3 +288,17 @@ def _extra_columns(labels: Table, label_columns: Sequence[str], groups: Sequence
         for column in labels.columns
         if column not in taken and plain(column) not in {*names, *FRAME_NAMES}
     ]
+
+
+def _choose(labels: Table, candidates: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Those that are asked for, and those by whose name no patient is told.
+
+    Raises:
+        ManifestError: a column that is not there, or that is no subgroup.
+    """
+    if unknown := [name for name in asked if name not in candidates]:
+        raise ManifestError(
+            f"{labels.path}: no column {unknown[0]!r} that may be a subgroup; accepted are "
+            f"{', '.join(candidates) or 'none'}"
+        )
+    return [name for name in candidates if name in asked or plain(name) in GROUP_NAMES]

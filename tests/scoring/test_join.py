@@ -92,6 +92,26 @@ def test_images_are_joined_by_whatever_names_them(column, cells, results, tmp_pa
     ]
 
 
+def test_a_column_that_may_name_somebody_goes_along_only_where_it_is_asked_for(
+    results, tmp_path, capsys
+) -> None:
+    columns = ["image", "label", "PatientName", "PatientSex", "age", "comment", "split", "smoker"]
+    table = labels(tmp_path, columns, ["a/1.dcm", "1", "DOE", "F", "70", "DOE, 70", "test", "no"])
+    joined = join_scores(results, table)
+    assert joined.columns[-2:] == ("PatientSex", "age")
+    assert joined.rows[0][-2:] == ("F", "70")
+    assert "DOE" not in str(joined)
+    left_out = "labels.csv: columns left out: PatientName, comment, smoker; --subgroup takes one"
+    assert joined.lines(table)[-1] == f"{left_out} along"
+    out = tmp_path / "scores.csv"
+    assert main(["join", str(results), str(table), "--out", str(out), "--subgroup", "smoker"]) == 0
+    assert read_table(out).columns[-3:] == ("PatientSex", "age", "smoker")
+    assert "DOE" not in out.read_text() + capsys.readouterr().out
+    for name in ("PatientID", "image", "label", "modality"):
+        with pytest.raises(ManifestError, match=f"no column '{name}' that may be a subgroup; acc"):
+            join_scores(results, table, subgroups=[name])
+
+
 def test_series_label_all_their_images_and_frames(results, tmp_path) -> None:
     table = labels(tmp_path, ["series_instance_uid", "opacity"], ["2.1", "1"], ["2.2", ""])
     joined = join_scores(results, table)
