@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from medres.config import ShownImages
 from pipelines import zoo
 from pipelines.shell import exit_status
+from pipelines.zipped import with_model_folder
 
 if TYPE_CHECKING:
     from medres.bundle.directory import Model
@@ -244,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, help="a run's model folder, or a bundle of MONAI's zoo")
+    parser.add_argument("model", type=Path, help="a run's model, or a zoo bundle; folder or zip")
     parser.add_argument("manifest", type=Path, help="labelled images, CSV or Parquet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--split", choices=["all", "train", "validation", "test"], default="all")
@@ -290,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     lists = {name: tuple(options[name]) for name in ("where", "subgroup", "intersect", "beside")}
     config = EvaluateConfig(**{**options, **lists})
-    return exit_status(PROGRAM, lambda: run(config))
+    return exit_status(PROGRAM, lambda: with_model_folder(config, run))
 
 
 if __name__ == "__main__":

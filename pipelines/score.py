@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.shell import exit_status
+from pipelines.zipped import with_model_folder
 
 if TYPE_CHECKING:
     from medres.data.image_rule import ImageRule
@@ -175,7 +176,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="STUDIES", help="folders, files, archives")
-    add("--model", type=Path, required=True, help="a run's model, or a zoo bundle")
+    add(
+        "--model",
+        type=Path,
+        required=True,
+        help="a run's model, or a zoo bundle; folder or zip",
+    )
     add("--out", type=Path, required=True, help="folder of the results")
     add(
         *("--site-secret", "--secret"),
@@ -224,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
     }
     config = ScoreConfig(**values)
-    return exit_status(PROGRAM, lambda: run(config))
+    return exit_status(PROGRAM, lambda: with_model_folder(config, run))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.shell import exit_status
+from pipelines.zipped import with_model_folder
 
 if TYPE_CHECKING:
     from medres.bundle.verify import Check
@@ -72,13 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model directory")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="its folder, or a zip")
     parser.add_argument("--sha256", metavar="DIGEST", help="of configs/digests.json, or its start")
     parser.add_argument(
         "--trust", action="store_true", help="run the model's configs as code, whoever wrote them"
     )
     config = VerifyConfig(**vars(parser.parse_args(argv)))
-    return exit_status(PROGRAM, lambda: run(config))
+    return exit_status(PROGRAM, lambda: with_model_folder(config, run))
 
 
 if __name__ == "__main__":

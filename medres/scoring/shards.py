@@ -21,6 +21,7 @@ SAME: Mapping[str, str] = {
     "schema": "version of medres",
     "secret": "secret; give every shard the same --site-secret",
     "model_digest": "model",
+    "bundle": "name of the bundle",
     "weights_sha256": "model's weights",
     "findings": "list of findings",
     "thresholds": "set of thresholds",

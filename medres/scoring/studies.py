@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 from medres.bundle.directory import Model
+from medres.bundle.zipped import model_folder
 from medres.data.pseudonyms import Keys
 from medres.errors import RejectReason
 from medres.scoring.combine import Probabilities
@@ -68,7 +70,7 @@ def score_studies(
     """Score studies, each given as soon as its last image is done.
 
     Args:
-        model: loaded, or its folder; of a bundle of others, too.
+        model: loaded, or its folder or zip; a bundle of others, too.
         sources: folders, files, archives, DICOMDIR, tables; see `medres.scoring.sources`.
         settings: how; the defaults of `Settings` otherwise.
 
@@ -82,18 +84,19 @@ def score_studies(
     """
     settings = settings or Settings()
     check_settings(settings)
-    loaded = load_scorer(Path(model)) if isinstance(model, (str, PathLike)) else model
     given = [sources] if isinstance(sources, (str, PathLike)) else sources
-    run = ScoringRun([Path(s) for s in given], loaded, settings, Keys(secrets.token_bytes(32)))
-    try:
+    places, keys = [Path(source) for source in given], Keys(secrets.token_bytes(32))
+    with ExitStack() as stack:
+        if isinstance(model, (str, PathLike)):
+            model = load_scorer(stack.enter_context(model_folder(Path(model))))
+        run = ScoringRun(places, model, settings, keys)
+        stack.callback(run.close)
         run.look()
         yield from (
             Rejected(address, frame, RejectReason(reason), message)
             for address, frame, reason, message in run.index.rejected()
         )
         yield from _by_study(run)
-    finally:
-        run.close()
 
 
 def _by_study(run: ScoringRun) -> Iterator[StudyScore | Rejected]:

@@ -88,7 +88,8 @@ def test_bundle_of_others_is_evaluated(bundles, tmp_path, capsys):
         lines.append(f"{k}.png,p{k},{zoo_bundles.SHAPES[k % 4]}")
     (tmp_path / "labelled.csv").write_text("\n".join(lines))
     out = tmp_path / "out"
-    arguments = [bundles["template"], tmp_path / "labelled.csv", "--out", out, "--device", "cpu"]
+    zipped = shutil.make_archive(str(tmp_path / "shapes"), "zip", bundles["template"])
+    arguments = [zipped, tmp_path / "labelled.csv", "--out", out, "--device", "cpu"]
     assert evaluate.main([*map(str, arguments)]) == 0
     evaluation = json.loads((out / "evaluation.json").read_text())
     assert [*evaluation["findings"]] == zoo_bundles.SHAPES
