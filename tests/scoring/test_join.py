@@ -92,6 +92,16 @@ def test_images_are_joined_by_whatever_names_them(column, cells, results, tmp_pa
     ]
 
 
+def test_a_member_is_found_by_its_address_whatever_its_name(results, tmp_path) -> None:
+    """A zip may hold two of one last name, and a name that would be shortened as a path."""
+    keys = read_table(results / "keys.parquet")
+    names = ["x.zip::../../1.dcm", "x.zip::../1.dcm", "x.zip::a\\1.dcm", "x.zip::1.dcm"]
+    rows = [{**row, "image": name} for row, name in zip(keys.rows, names, strict=True)]
+    write_table(results / "keys.parquet", keys.columns, [list(row.values()) for row in rows])
+    table = labels(tmp_path, ["image", "label"], *([name, "1"] for name in names))
+    assert [row[0] for row in join_scores(results, table).rows] == ["i1", "i2", "i3", "i3", "i4"]
+
+
 def test_a_column_that_may_name_somebody_goes_along_only_where_it_is_asked_for(
     results, tmp_path, capsys
 ) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import zoo_bundles
 from planted_archive import Plants, fill_disc, fill_planted_folder, write_planted_manifest
 
-from medres.data.table import read_table
+from medres.data.table import read_table, write_table
 from medres.errors import RejectReason
+from pipelines.__main__ import main
 
 PRIVATE = {"keys.parquet", "journal.jsonl", "lock", "site_secret"}
 SECONDS = 120
@@ -185,3 +187,45 @@ def test_uids_that_are_asked_for_come_alone(scored: Scored) -> None:
         assert words <= uids
     assert seen.pop("keys.parquet") == scored.names_by_file()["keys.parquet"]
     assert not any(seen.values())
+
+
+def test_what_is_made_of_the_results_names_nobody(
+    scored: Scored, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plants = scored.plants
+    scored_keys = {row["image_key"] for row in read_table(scored.out / "images.csv").rows}
+    index = read_table(scored.out / "keys.parquet").rows
+    addresses = dict.fromkeys(row["image"] for row in index if row["image_key"] in scored_keys)
+    rows = [
+        [address, str(n % 2), plants.text("label table"), plants.text("label table")]
+        for n, address in enumerate(a for a in addresses if "\n" not in a)
+    ]
+    rows.append([plants.text("label table"), "1", "", ""])
+    write_table(tmp_path / "labels.csv", ["image", "label", "PatientName", "AccessionNumber"], rows)
+    made = tmp_path / "made"
+    join = ["join", str(scored.out), str(tmp_path / "labels.csv"), "--out", str(made / "s.csv")]
+    assert main(join) == 0
+    assert main(["drift", str(scored.out), str(scored.out), "--out", str(made)]) == 0
+    out, err = capfd.readouterr()
+    assert "images joined by image" in out
+    assert f"row {len(rows) + 1} name nothing" in out
+    assert plants.seen_in(out + err) == set()
+    assert {path.name for path in made.iterdir()} == {"s.csv", "drift.json", "drift.html"}
+    assert [path.name for path in made.iterdir() if plants.seen_in_file(path)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader", "ignore:PydicomReader")
+def test_a_bundle_of_others_tells_no_more(
+    scored: Scored, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """MONAI's own readers go over the same files."""
+    bundle = zoo_bundles.template(tmp_path / "bundle")
+    argv = ["score", *scored.sources, "--model", str(bundle), "--out", str(tmp_path / "out")]
+    assert main([*argv, "--device", "cpu"]) == 3
+    out, err = capfd.readouterr()
+    assert scored.plants.seen_in(out + err) == set()
+    seen = {path.name: scored.plants.seen_in_file(path) for path in (tmp_path / "out").iterdir()}
+    assert seen.pop("keys.parquet") <= scored.plants.leading
+    assert {name: words for name, words in seen.items() if words} == {}
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["images_scored"] > 5
