@@ -122,6 +122,21 @@ def test_a_column_that_may_name_somebody_goes_along_only_where_it_is_asked_for(
             join_scores(results, table, subgroups=[name])
 
 
+def test_every_column_that_may_be_a_subgroup_goes_along(results, tmp_path) -> None:
+    groups = ("modality", "manufacturer", "view_position", "laterality", "guard_flag")
+    row = ["i1", "s1", "0", "0.5", "DX", "SIEMENS", "PA", "L", "1"]
+    write_table(
+        results / "images.csv", ["image_key", "study_key", "frame", "opacity", *groups], [row]
+    )
+    own = ["sex", "PatientSex", "age", "Patient Age", "scanner", "view", "site"]
+    values = ["F", "F", "70", "070Y", "X1", "PA", "A"]
+    table = labels(tmp_path, ["image_key", "label", *own], ["i1", "1", *values])
+    joined = join_scores(results, table)
+    assert joined.columns[5:] == (*groups, *own)
+    assert joined.rows[0][5:] == ("DX", "SIEMENS", "PA", "L", "1", *values)
+    assert joined.lines(table) == ["1 images joined by image_key"]  # nothing else to be said
+
+
 def test_series_label_all_their_images_and_frames(results, tmp_path) -> None:
     table = labels(tmp_path, ["series_instance_uid", "opacity"], ["2.1", "1"], ["2.2", ""])
     joined = join_scores(results, table)
@@ -146,6 +161,8 @@ def test_studies_have_the_studies_score_and_a_withheld_one_none(
     table = labels(tmp_path, [column, "label"], [cell, "1"], [other, "0"])
     joined = join_scores(results, table)
     assert joined.unit == "studies"
+    assert joined.columns[:4] == ("study_key", "patient_id", "opacity", "opacity_score")
+    assert joined.columns[4:] == ("modality", "guard_flag")
     assert [(row[0], row[2], row[3]) for row in joined.rows] == [
         ("s2", "1", ""),
         ("s1", "0", "0.15"),

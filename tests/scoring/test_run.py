@@ -1,7 +1,9 @@
 """Archives through a whole run: every input is accounted for, once, whatever happens on the way."""
 
 import json
+import re
 import resource
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +79,30 @@ def test_a_run_that_stops_after_any_batch_goes_on(
                 pass
     summary = score(archive_template, tmp_path, model)
     assert 0 < summary["throughput"]["images"] < 17
+    assert_same(whole, tmp_path)
+
+
+def test_lines_of_the_journal_that_somebody_changed_are_done_again(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    """A score with a checksum that fits, a seal from another line, a file's line of nonsense."""
+    score(archive_template, tmp_path, model)
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines()
+    scored = [k for k, line in enumerate(lines) if b'"scored"' in line]
+    files = [k for k, line in enumerate(lines) if b'"pictures"' in line]
+    other = lines[scored[2]].rpartition(b',"sealed"')[2]
+    texts = {
+        scored[0]: re.sub(rb'"p":\[[^]]*', b'"p":[0.999', lines[scored[0]][9:]),
+        scored[1]: lines[scored[1]][9:].rpartition(b',"sealed"')[0] + b',"sealed"' + other,
+        files[0]: lines[files[0]][9:].replace(b"DX", b"CT"),
+    }
+    for number, text in texts.items():
+        assert text != lines[number][9:]
+        lines[number] = b"%08x %s" % (zlib.crc32(text), text)
+    path.write_bytes(b"\n".join([*lines, b""]))
+    again = score(archive_template, tmp_path, model)["throughput"]["images"]
+    assert 2 <= again <= 3  # the file's image may be one of the two
     assert_same(whole, tmp_path)
 
 
