@@ -103,47 +103,67 @@ def join_scores(
     of_studies = key in OF_STUDIES
     scores = read_table(results / ("studies.csv" if of_studies else "images.csv"))
     name = "study_key" if of_studies else "image_key"
-    frame = _column(labels, FRAME_NAMES)
-    of_study = [] if of_studies else ["study_key"]  # by which a report combines images
-    scored = _by_key(scores, name)
-    owners = _label_rows(labels, found, name, frame)
-    patients = {row[name]: row["patient_key"] for row in index.rows}
     groups = [c for c in FROM_RESULTS if c in scores.columns]
     candidates = _other_columns(labels, label_columns, groups)
     extra = _choose(labels, candidates, subgroups)
-    rows, unscored = [], 0
-    for (owner, wanted), number in owners.items():
-        matching = [r for r in scored.get(owner, [{}]) if wanted in ("", r.get("frame", wanted))]
-        for row in matching or [{}]:
-            values = [row.get(column_of(finding), "") for finding in findings]
-            unscored += not any(values)
-            rows.append(
-                (
-                    *(owner, patients.get(owner) or owner),
-                    *(_text(labels.rows[number][c]) for c in label_columns),
-                    *values,
-                    *(row.get(c, "") for c in of_study),
-                    *(row.get(c, "") for c in groups),
-                    *(labels.rows[number][c] for c in extra),
-                )
-            )
+    of_study = [] if of_studies else ["study_key"]  # by which a report combines images
+    cells = _Cells(label_columns, [*map(column_of, findings)], [*of_study, *groups], extra)
+    scored = _by_key(scores, name)
+    owners = _label_rows(labels, found, name, _column(labels, FRAME_NAMES))
+    patients = {row[name]: row["patient_key"] for row in index.rows}
+    pairs = [
+        (owner, labels.rows[number], row)
+        for (owner, frame), number in owners.items()
+        for row in _scores_of(scored, owner, frame)
+    ]
     named = {owner for owner, _ in owners}
     return JoinedScores(
         "studies" if of_studies else "images",
         column,
-        (
-            *(name, "patient_id"),
-            *findings,
-            *(f"{finding}_score" for finding in findings),
-            *of_study,
-            *(*groups, *extra),
+        (name, "patient_id", *findings, *(f"{f}_score" for f in findings), *cells.named_alike),
+        tuple(
+            (owner, patients.get(owner) or owner, *cells.join(label, row))
+            for owner, label, row in pairs
         ),
-        tuple(rows),
-        unscored,
+        sum(not any(cells.scores_of(row)) for _, _, row in pairs),
         tuple(number for number, rows_of in found.items() if not rows_of),
         sum(len(rows_of) for key_of, rows_of in scored.items() if key_of not in named),
         tuple(column for column in candidates if column not in extra),
     )
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The columns from which a row's cells come: of the labels, or of the scores."""
+
+    labels: Sequence[str]
+    scores: Sequence[str]
+    of_scores: Sequence[str]
+    of_labels: Sequence[str]
+
+    @property
+    def named_alike(self) -> tuple[str, ...]:
+        """Columns that keep their names."""
+        return (*self.of_scores, *self.of_labels)
+
+    def scores_of(self, row: Row) -> list[str]:
+        """The scores of a row; empty cells where it has none."""
+        return [row.get(column, "") for column in self.scores]
+
+    def join(self, label: Row, row: Row) -> tuple[str, ...]:
+        """Cells of a label row and a row of scores."""
+        return (
+            *(_text(label[column]) for column in self.labels),
+            *self.scores_of(row),
+            *(row.get(column, "") for column in self.of_scores),
+            *(label[column] for column in self.of_labels),
+        )
+
+
+def _scores_of(scored: Mapping[str, Sequence[Row]], owner: str, frame: str) -> Sequence[Row]:
+    """The rows of an image or a study, or of one frame; an empty one where nothing was scored."""
+    rows = scored.get(owner, ())
+    return [row for row in rows if frame in ("", row.get("frame", frame))] or [{}]
 
 
 def _findings(results: Path) -> tuple[str, ...]:
