@@ -88,7 +88,8 @@ def serve_chain(
     torch.set_num_threads(1)
     with _nothing_printed():
         chain = load_chain(Path(folder), trust=trust)
-    serve(_used_bytes() + reader_bytes, read_seconds, {"chain": partial(_answer_chain, chain)})
+    with suppress(BrokenPipeError):
+        serve(_used_bytes() + reader_bytes, read_seconds, {"chain": partial(_answer_chain, chain)})
     shutil.rmtree(scratch, ignore_errors=True)
 
 
