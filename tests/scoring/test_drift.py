@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,17 +71,32 @@ def test_share_of_indeterminate_studies_is_compared_where_the_model_has_a_band(
     tmp_path: Path,
 ) -> None:
     band = {"lower": {"value": 0.3}, "upper": {"value": 0.6}}
-    scores = [0.1, 0.3, 0.45, 0.6], [0.59, 0.5, 0.3, 0.9]
+    scores = [0.1, 0.3, 0.45, 0.41], [0.59, 0.5, 0.3, 0.6]
     first, second = (
         read_results(write_results(tmp_path / name, np.array(of * 10), bands={"opacity": band}))
         for name, of in zip("ab", scores, strict=True)
     )
     found = compare_results(first, second)["findings"]["opacity"]
     assert found["band"] == [0.3, 0.6]
-    assert found["indeterminate"]["counts"] == [[20, 40], [30, 40]]
+    assert found["indeterminate"]["counts"] == [[30, 40], [30, 40]]
+    assert found["positive"]["counts"] == [[10, 40], [30, 40]]  # at .42
     older = read_results(write_results(tmp_path / "c", np.array(scores[0])))
     none = compare_results(older, older)["findings"]["opacity"]
     assert (none["band"], none["indeterminate"]) == (None, None)
+
+
+def test_a_score_on_the_threshold_is_positive_and_a_finding_may_have_none(tmp_path) -> None:
+    scores = np.array([0.42] * 7 + [0.41999] * 13)
+    first = read_results(write_results(tmp_path / "a", scores))
+    drift = compare_results(first, first)
+    assert drift["notes"] == []
+    found = drift["findings"]["opacity"]
+    assert (found["threshold"], found["positive"]["counts"]) == (0.42, [[7, 20], [7, 20]])
+    assert found["positive"]["difference"]["value"] == 0
+    other = read_results(write_results(tmp_path / "b", scores, thresholds={}))
+    found = compare_results(other, other)["findings"]["opacity"]
+    assert (found["threshold"], found["positive"]) == (None, None)
+    assert found["ks"]["p_value"] == 1  # 20 studies are enough
 
 
 def test_guard_rate_rejects_and_scanners_are_compared(pair) -> None:
@@ -143,15 +159,58 @@ def test_withheld_studies_are_left_out_and_said(tmp_path) -> None:
     assert drift["notes"] == ["Of the second archive 10 studies are withheld: left out."]
 
 
+def test_archives_of_which_everything_is_withheld_have_no_figures(tmp_path) -> None:
+    guard = {**GUARD, "images": 0, "flagged_images": 0}
+    none = write_results(tmp_path / "none", np.zeros(0), studies_scored=3, guard=guard, inputs=0)
+    write_table(none / "studies.csv", ["study_key", "opacity"], [["s0", ""]])
+    some = write_results(tmp_path / "some", np.linspace(0, 1, 41))
+    drift = compare_results(read_results(none), read_results(some))
+    found = drift["findings"]["opacity"]
+    assert (found["studies"], found["mean"], found["median"]) == ([0, 41], [None, 0.5], [None, 0.5])
+    assert (found["ks"], found["psi"], found["positive"]) == (None, None, None)
+    assert drift["guard"]["flagged_images"] is None
+    assert drift["rejected"]["rate"] is None
+
+
+def test_mix_of_a_hand_worked_pair(tmp_path) -> None:
+    """[[10, 20], [20, 10]]: chi-squared 60/9, without Yates' correction, and V sqrt(1/9)."""
+    scanners = [
+        [{"modality": m, "manufacturer": "", "images": n} for m, n in counts]
+        for counts in ([("", 10), ("DX", 20)], [("DX", 10), ("", 20)], [("DX", 30)], [])
+    ]
+    a, b, one, empty = (
+        read_results(write_results(tmp_path / f"{k}", np.linspace(0, 1, 30), scanners=of))
+        for k, of in enumerate(scanners)
+    )
+    mix = compare_results(a, b)["scanners"]
+    assert mix["counts"] == {"not stated": [10, 20], "DX": [20, 10]}
+    assert mix["test"]["cramers_v"] == pytest.approx(1 / 3)
+    assert mix["test"]["p_value"] == pytest.approx(0.00982, abs=1e-5)
+    assert compare_results(one, one)["scanners"] == {"counts": {"DX": [30, 30]}, "test": None}
+    assert compare_results(a, empty)["scanners"]["test"] is None
+    rare = [{"modality": "DX", "manufacturer": "", "images": 1}]
+    last = read_results(write_results(tmp_path / "rare", np.linspace(0, 1, 30), scanners=rare))
+    assert compare_results(a, last)["scanners"]["test"] is not None
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path) -> None:
     one = write_results(tmp_path / "one", np.linspace(0, 1, 40))
     other = write_results(tmp_path / "other", np.linspace(0, 1, 40), weights_sha256="0" * 64)
-    with pytest.raises(ResultsError, match=r"another weights_sha256 than .* score both archives"):
+    with pytest.raises(ResultsError) as caught:
         compare_results(read_results(one), read_results(other))
-    with pytest.raises(ManifestError, match=r"lacks summary\.json; give a folder that"):
+    assert str(caught.value) == (
+        f"{other}: another weights_sha256 than {one} (000000000000, not abababababab); score both "
+        "archives with one model and one rule"
+    )
+    for name in ("preprocessing_digest", "combine"):
+        changed = read_results(one)
+        changed = replace(changed, summary={**changed.summary, name: "max"})
+        with pytest.raises(ResultsError, match=f"another {name} than "):
+            compare_results(read_results(one), changed)
+    with pytest.raises(ManifestError, match=f"^{tmp_path}: lacks summary.json; give a folder"):
         read_results(tmp_path)
     empty = write_results(tmp_path / "empty", np.zeros(0))
-    with pytest.raises(ManifestError, match="holds no scored study"):
+    with pytest.raises(ManifestError, match=f"^{empty}: holds no scored study; there is nothing"):
         read_results(empty)
 
 
@@ -162,7 +221,8 @@ def test_command_prints_the_tables_and_leaves_json_and_page(pair, tmp_path, caps
     assert "Images flagged by the guard" in said
     assert "+18.0 points (" in said
     assert "Population stability index" in said
-    assert json.loads((out / "drift.json").read_text())["names"] == ["a", "b"]
+    values = json.loads((out / "drift.json").read_text())
+    assert (values["schema"], values["names"]) == ("medres.drift/1", ["a", "b"])
     page = (out / "drift.html").read_text(encoding="utf-8")
     assert "<h1>b against a</h1>" in page
     assert "http" not in page.replace("http-equiv", "")
