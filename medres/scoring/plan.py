@@ -39,6 +39,7 @@ class Plan:
         missing_decoders: what lacks, with counts.
         rule: that chose.
         expected_seconds: from here to the end.
+        own_chain: whether images are read by a model's own chain, whose time nobody foresees.
     """
 
     counts: Mapping[str, int]
@@ -49,6 +50,7 @@ class Plan:
     missing_decoders: Mapping[str, int]
     rule: ImageRule
     expected_seconds: float
+    own_chain: bool = False
 
     def lines(self) -> list[str]:
         """For people."""
@@ -64,12 +66,19 @@ class Plan:
             lines.append(f"  {counts['rejected']} rejected: {_listed(self.rejected)}")
         for lack, count in self.missing_decoders.items():
             lines.append(f"  {count} {'file' if count == 1 else 'files'}: {lack}")
-        lines.append(f"  expected time: {_duration(self.expected_seconds)}")
+        more = " beside what the bundle's own chain takes" if self.own_chain else ""
+        lines.append(f"  expected time: {_duration(self.expected_seconds)}{more}")
         return lines
 
 
 def make_plan(
-    index: Index, rule: ImageRule, *, image_seconds: float, workers: int | None, together: bool
+    index: Index,
+    rule: ImageRule,
+    *,
+    image_seconds: float,
+    workers: int | None,
+    together: bool,
+    own_chain: bool = False,
 ) -> Plan:
     """The plan for what an index holds.
 
@@ -79,6 +88,7 @@ def make_plan(
         image_seconds: that the network takes for an image.
         workers: reading processes; None for one a processor, at most 8.
         together: whether reading and the network share their processors.
+        own_chain: see `Plan`.
     """
     counts = index.counts()
     studies, chosen = index.count_studies()
@@ -93,6 +103,7 @@ def make_plan(
         missing_decoders=index.tally("no_decoder"),
         rule=rule,
         expected_seconds=reading + network if together else max(reading, network),
+        own_chain=own_chain,
     )
 
 

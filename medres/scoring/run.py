@@ -175,6 +175,7 @@ class ScoringRun:
             image_seconds=self.engine.seconds_an_image() if planned else 0.0,
             workers=self.settings.workers,
             together=self.settings.device.type == "cpu",
+            own_chain=self.scorer.whole_files,
         )
 
     def score(
