@@ -11,6 +11,7 @@ from medres.errors import ConfigError
 from medres.files import read_json
 from medres.reports.extra_tables import ExtraTable
 from medres.reports.figure_kinds import FIGURE_KINDS, FigureKind, format_estimate
+from medres.reports.figures import curve_points, thin_curve
 from medres.reports.forest import ForestRow
 from medres.reports.summary import describe_threshold, unit_of
 
@@ -72,16 +73,27 @@ def _read_one(name: str, path: Path, findings: Sequence[str]) -> dict[str, Any]:
         "name": name,
         "unit": unit_of(other),
         "findings": {
-            finding: {key: other["findings"][finding].get(key) for key in kept}
+            finding: {
+                **{key: other["findings"][finding].get(key) for key in kept},
+                "curves": {"roc": _thin_roc(other["findings"][finding])},
+            }
             for finding in common
         },
     }
 
 
+def _thin_roc(finding: Mapping[str, Any]) -> dict[str, list[float]] | None:
+    """The ROC curve as it can be drawn: some hundred points, however many cases there were."""
+    points = curve_points(finding, "roc", "false_positive_rate", "sensitivity")
+    if points is None:
+        return None
+    return dict(zip(("false_positive_rate", "sensitivity"), thin_curve(*points), strict=True))
+
+
 def beside_rows(evaluation: Mapping[str, Any]) -> tuple[ForestRow, ...]:
     """Rows of a forest plot: a heading a finding, this evaluation, each other one."""
     rows: list[ForestRow] = []
-    for finding, entries in _by_finding(evaluation):
+    for finding, entries in entries_by_finding(evaluation):
         rows.append(ForestRow(finding, "", {}))
         for name, entry in entries:
             size = f"{entry['n_positive']} of {entry['n']}"
@@ -93,7 +105,7 @@ def beside_tables(evaluation: Mapping[str, Any]) -> tuple[ExtraTable, ...]:
     """A table a finding and other evaluation: every figure here, there, and their difference."""
     kinds = [kind for key in COMPARED for kind in FIGURE_KINDS if kind.key == key]
     tables = []
-    for finding, ((_, here), *others) in _by_finding(evaluation):
+    for finding, ((_, here), *others) in entries_by_finding(evaluation):
         for name, there in others:
             rows = tuple(_row(kind, here, there, name) for kind in kinds if here.get(kind.key))
             tables.append(
@@ -107,9 +119,10 @@ def beside_tables(evaluation: Mapping[str, Any]) -> tuple[ExtraTable, ...]:
     return tuple(tables)
 
 
-def _by_finding(
+def entries_by_finding(
     evaluation: Mapping[str, Any],
 ) -> Iterator[tuple[str, list[tuple[str, Mapping[str, Any]]]]]:
+    """Each finding that is judged elsewhere too: here first, then the others, by name."""
     for finding, here in evaluation["findings"].items():
         others = [
             (other["name"], other["findings"][finding])

@@ -95,9 +95,9 @@ def new_axes(x: str, y: str, *, width: float = 3.9, height: float = 3.5) -> tupl
     return figure, axes
 
 
-def unit_axes(x: str, y: str) -> tuple[Figure, Axes]:
-    """Return axes from 0 to 1 both ways."""
-    figure, axes = new_axes(x, y)
+def unit_axes(x: str, y: str, *, height: float = 3.5) -> tuple[Figure, Axes]:
+    """Return axes from 0 to 1 both ways; a larger height leaves room below them."""
+    figure, axes = new_axes(x, y, height=height)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     unit_ticks(axes.xaxis)

@@ -41,13 +41,13 @@ def plot_roc(finding: Mapping[str, Any], *, name: str) -> Drawing | None:
         finding: one finding of `evaluation.json`.
         name: of the finding, for the description.
     """
-    curve = _curve(finding, "roc", "false_positive_rate", "sensitivity")
+    curve = curve_points(finding, "roc", "false_positive_rate", "sensitivity")
     if curve is None:
         return None
     with styled():
         figure, axes = unit_axes("1 − specificity", "Sensitivity")
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=DASHED)
-        _draw_band(axes, finding, "roc")
+        draw_band(axes, finding, "roc")
         axes.plot(*thin_curve(*curve), color=BLUE)
         sensitivity, specificity = finding.get("sensitivity"), finding.get("specificity")
         if _defined(sensitivity) and _defined(specificity):
@@ -63,7 +63,7 @@ def plot_precision_recall(finding: Mapping[str, Any], *, name: str) -> Drawing |
     Straight lines between points would promise precisions that no threshold reaches (Davis &
     Goadrich, ICML 2006).
     """
-    curve = _curve(finding, "precision_recall", "recall", "precision")
+    curve = curve_points(finding, "precision_recall", "recall", "precision")
     if curve is None:
         return None
     recall, precision = curve
@@ -76,7 +76,7 @@ def plot_precision_recall(finding: Mapping[str, Any], *, name: str) -> Drawing |
         if _defined(finding.get("prevalence")):
             level = finding["prevalence"]["value"]
             axes.axhline(level, color=QUIET, linewidth=1, linestyle=DASHED)
-        _draw_band(axes, finding, "precision_recall")
+        draw_band(axes, finding, "precision_recall")
         axes.plot(*thin_curve(recall, precision), color=BLUE, drawstyle="steps-pre")
         if _defined(finding.get("sensitivity")) and _defined(finding.get("ppv")):
             _dot(axes, finding["sensitivity"]["value"], finding["ppv"]["value"])
@@ -231,16 +231,18 @@ def reliability_points(finding: Mapping[str, Any]) -> list[tuple[float, float, f
     return [row for row in rows if None not in row and row[4]]
 
 
-def _curve(
+def curve_points(
     finding: Mapping[str, Any], name: str, x: str, y: str
 ) -> tuple[Sequence[float], Sequence[float]] | None:
+    """A curve of a finding as abscissae and ordinates; None where it is undefined."""
     curve = (finding.get("curves") or {}).get(name) or {}
     first, second = curve.get(x) or (), curve.get(y) or ()
     pairs = [pair for pair in zip(first, second, strict=True) if None not in pair]
     return ([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) > 1 else None
 
 
-def _draw_band(axes: Axes, finding: Mapping[str, Any], name: str) -> None:
+def draw_band(axes: Axes, finding: Mapping[str, Any], name: str) -> None:
+    """The band around a curve of a finding, where it has one."""
     band = ((finding.get("curves") or {}).get("bands") or {}).get(name)
     if band:
         axes.fill_between(band["at"], band["low"], band["high"], color=BAND, linewidth=0)

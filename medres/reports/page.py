@@ -30,6 +30,7 @@ from medres.reports.finding_view import view_finding
 from medres.reports.flow import draw_flow
 from medres.reports.forest import finding_rows, plot_forest
 from medres.reports.readable import is_table, label, readable
+from medres.reports.roc_overlay import plot_roc_overlays
 from medres.reports.section import Section
 from medres.reports.template_environment import template_environment
 
@@ -163,6 +164,10 @@ def build_view(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "comparison": comparison_table(evaluation),
         "differences": Markup(as_svg(plot_differences(evaluation), "differences")),
         "beside": beside_tables(evaluation),
+        "roc_overlays": [
+            (finding, Markup(as_svg(drawing, f"beside-roc-{number}")))
+            for number, (finding, drawing) in enumerate(plot_roc_overlays(evaluation), start=1)
+        ],
         "beside_plot": Markup(
             as_svg(plot_forest(beside_rows(evaluation), title="Beside other data"), "beside-plot")
         ),

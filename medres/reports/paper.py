@@ -3,7 +3,8 @@ r"""What stands beside the page for a paper: vector figures, a CSV and a LaTeX t
 ::
 
     figures/    one plot a finding as PDF and SVG: roc, precision_recall, reliability,
-                decision_curve, scores, subgroups; findings is the forest plot of them all
+                decision_curve, scores, subgroups, roc_beside (over other data's);
+                findings is the forest plot of them all
     tables/     figures.csv: every figure in full; figures.tex: the main ones, for \input
 
 With several findings a plot carries its finding's number and name: `roc-2-effusion.pdf`.
@@ -20,6 +21,7 @@ from medres.reports import figures
 from medres.reports.drawing import Drawing, as_vector
 from medres.reports.forest import finding_rows, plot_forest, subgroup_rows
 from medres.reports.paper_tables import figures_as_csv, figures_as_latex
+from medres.reports.roc_overlay import plot_roc_overlays
 
 PLOTS = {
     "roc": figures.plot_roc,
@@ -29,7 +31,9 @@ PLOTS = {
     "scores": figures.plot_scores,
 }
 FORMATS = ("pdf", "svg")
-OURS = re.compile(rf"({'|'.join((*PLOTS, 'subgroups', 'findings'))})(-\d+-[a-z0-9-]+)?\.(pdf|svg)")
+OURS = re.compile(
+    rf"({'|'.join((*PLOTS, 'roc_beside', 'subgroups', 'findings'))})(-\d+-[a-z0-9-]+)?\.(pdf|svg)"
+)
 
 
 def paper_files(evaluation: Mapping[str, Any]) -> dict[str, bytes]:
@@ -54,12 +58,14 @@ def paper_files(evaluation: Mapping[str, Any]) -> dict[str, bytes]:
 
 def list_drawings(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Drawing]]:
     """Yield each defined plot with its file's name, without suffix."""
-    findings = evaluation["findings"]
+    findings, overlays = evaluation["findings"], dict(plot_roc_overlays(evaluation))
     for number, (name, finding) in enumerate(findings.items(), start=1):
         of = f"-{number}-{_slug(name)}" if len(findings) > 1 else ""
         drawings = {kind: plot(finding, name=name) for kind, plot in PLOTS.items()}
         title = f"Subgroups, {name}"
         drawings["subgroups"] = plot_forest(subgroup_rows(finding), title=title)
+        if name in overlays:
+            drawings["roc_beside"] = overlays[name]
         yield from ((kind + of, drawing) for kind, drawing in drawings.items() if drawing)
     if len(findings) > 1 and (forest := plot_forest(finding_rows(evaluation), title="Findings")):
         yield "findings", forest

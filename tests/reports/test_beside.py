@@ -33,7 +33,7 @@ def test_beside_reads_a_folder_or_a_file_with_its_name(other: Path) -> None:
     assert section["name"] == "North hospital"
     assert section["unit"] == "patient"
     assert section["findings"]["opacity"]["sensitivity"]["value"] == 0.5
-    assert "curves" not in section["findings"]["opacity"]
+    assert list(section["findings"]["opacity"]["curves"]) == ["roc"]
 
 
 @pytest.mark.parametrize(
