@@ -341,6 +341,27 @@ class GuardConfig:
 
 
 @dataclass(frozen=True)
+class ImageRuleConfig:
+    """Which images of an archive the model is meant for, by their headers; stored with it.
+
+    Whoever trains may know more than the training images tell: that all views are meant, or CR
+    too, though all of them are DX. A part that is not given is learned from the training images;
+    `any` asks for nothing. `medres score` may replace each part again.
+
+    Args:
+        modality: such as DX, CR.
+        body_part: such as CHEST.
+        view: such as PA, AP.
+        leave_out: image types of images that are not meant, such as LOCALIZER.
+    """
+
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    view: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run.
 
@@ -351,6 +372,7 @@ class RunConfig:
         training: how the network is fine-tuned.
         evaluation: how the trained model is judged.
         guard: against images of another kind.
+        image_rule: which images of an archive it is meant for.
         out: the run folder; started again on the same folder, a run resumes.
         seed: of weights, order and augmentation.
         device: cpu, cuda, cuda:1, mps, or auto for the first that is there.
@@ -362,6 +384,7 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    image_rule: ImageRuleConfig = field(default_factory=ImageRuleConfig)
     out: Path = Path("runs/train")
     seed: int = 0
     device: str = "auto"
@@ -453,7 +476,8 @@ def _config_first(argv: Sequence[str]) -> list[str]:
 
 def _words_as_lists(arguments: list[str]) -> list[str]:
     """Let `--data.findings a,b` mean `--data.findings [a, b]`."""
-    lists = {"--data.findings", "--data.where"}
+    parts = [f"--image_rule.{part.name}" for part in dataclasses.fields(ImageRuleConfig)]
+    lists = {"--data.findings", "--data.where", *parts}
     return [
         f"[{word}]" if previous in lists and not word.startswith("[") else word
         for previous, word in zip(["", *arguments], arguments, strict=False)
@@ -631,6 +655,13 @@ def check_config(config: RunConfig) -> RunConfig:
     for key, value, holds, accepted in rules:
         if not holds:
             raise ConfigError(f"{key}: {value} is not accepted; give {accepted}")
+    for f in dataclasses.fields(config.image_rule):
+        values = getattr(config.image_rule, f.name)
+        if "" in values or ("any" in values and len(values) > 1):
+            raise ConfigError(
+                f"image_rule.{f.name}: {values} is not accepted; give values of the header, or "
+                "any alone"
+            )
     for f in dataclasses.fields(training.augmentation):
         amount = getattr(training.augmentation, f.name)
         if isinstance(amount, float | int) and amount < 0:

@@ -6,7 +6,9 @@ the training finds, may take images from it.
 
 from __future__ import annotations
 
-from medres.config import RunConfig
+from dataclasses import asdict
+
+from medres.config import ImageRuleConfig, RunConfig
 
 
 def run(config: RunConfig) -> None:
@@ -41,6 +43,7 @@ def run(config: RunConfig) -> None:
     for note in (*manifest.notes, *outline.notes):
         print(f"note: {note}")
     print(f"\n{format_schedule(outline.schedule)}")
+    print(f"\nimages of an archive: {_describe_rule(config.image_rule)}")
     augmentation = resolve_augmentation(
         config.training.augmentation, {facts.modality: facts.images}
     )
@@ -56,3 +59,12 @@ def run(config: RunConfig) -> None:
     picture = config.out / "schedule.png"
     save_schedule_picture(outline.schedule, picture)
     print(f"\nnothing was trained (--dry-run)\npicture  {picture}")
+
+
+def _describe_rule(asked: ImageRuleConfig) -> str:
+    """What is stated of the rule, and what the training images are to tell."""
+    words = {"body_part": "body part", "leave_out": "image types left out"}
+    parts = {words.get(name, name): values for name, values in asdict(asked).items()}
+    stated = [f"{name} {' or '.join(values)}" for name, values in parts.items() if values]
+    learned = ", ".join(name for name, values in parts.items() if not values)
+    return "; ".join([*stated, *([f"{learned}: as in the training images"] if learned else [])])

@@ -218,6 +218,8 @@ def save_model(
     """Write `model/`; returns its record."""
     folder = config.out / "model"
     schema = data.manifest.schema
+    kinds = _training_kinds(data)
+    rule = ImageRule.learn(set(kinds)).stating(config.image_rule)
     (folder / "configs" / "medres.json").unlink(missing_ok=True)
     record = ModelRecord(
         network=NetworkRecord(**trained.network.arguments()),
@@ -227,13 +229,13 @@ def save_model(
         thresholds=thresholds,
         bands=bands,
         calibration=calibration,
-        image_rule=_image_rule(data),
+        image_rule=rule,
         weights_sha256=write_weights(folder, trained.network.state_dict()),
         training={
             **trained.as_json(),
             "intended_use": config.evaluation.intended_use,
             "splits": data.counts(),
-            "notes": [*data.notes, *trained.notes],
+            "notes": [*data.notes, *trained.notes, *rule.notes_on(kinds)],
         },
         provenance=collect_provenance(device=describe_device(trained.device), seed=config.seed),
     )
@@ -242,11 +244,10 @@ def save_model(
     return record
 
 
-def _image_rule(data: TrainingData) -> ImageRule:
-    """That accepts images of the kinds that the model was trained on."""
+def _training_kinds(data: TrainingData) -> list[ImageKind]:
     records = data.survey.records
     rows = data.manifest.split("train")
-    return ImageRule.learn({ImageKind.of(records[row.image, row.frame]) for row in rows})
+    return [ImageKind.of(records[row.image, row.frame]) for row in rows]
 
 
 def add_figures(

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "medres score"
 REJECTED = 3
-ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -155,18 +154,7 @@ def _rule(config: ScoreConfig, own: ImageRule) -> ImageRule:
     """The model's rule, changed where an option says so."""
     from medres.data.image_rule import EVERY_IMAGE
 
-    asked = {
-        "modalities": config.modality,
-        "body_parts": config.body_part,
-        "view_positions": config.view,
-        "leave_out": config.leave_out,
-    }
-    given = {
-        part: () if values == (ANY,) else tuple(value.upper() for value in values)
-        for part, values in asked.items()
-        if values
-    }
-    return dataclasses.replace(EVERY_IMAGE if config.every_image else own, **given)
+    return (EVERY_IMAGE if config.every_image else own).stating(config)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medres.config import RunConfig, check_config, config_as_json, format_config, parse_config
+from medres.config import (
+    ImageRuleConfig,
+    RunConfig,
+    check_config,
+    config_as_json,
+    format_config,
+    parse_config,
+)
+from medres.data.image_rule import ImageRule
 from medres.errors import ConfigError
 
 
@@ -30,6 +38,20 @@ def test_lists_are_given_with_commas() -> None:
     config = parse("--data.findings", "effusion,nodule", "--data.where", "scanner=A")
     assert config.data.findings == ("effusion", "nodule")
     assert config.data.where == ("scanner=A",)
+
+
+def test_the_rule_on_headers_is_stated_part_by_part() -> None:
+    config = parse("--image_rule.modality", "DX,CR", "--image_rule.view", "any")
+    assert config.image_rule == ImageRuleConfig(modality=("DX", "CR"), view=("any",))
+    assert ImageRule(("DX",), ("CHEST",), ("PA",)).stating(config.image_rule) == ImageRule(
+        ("DX", "CR"), ("CHEST",), ()
+    )
+
+
+@pytest.mark.parametrize("values", ["any,PA", "[PA, '']"])
+def test_a_rule_that_contradicts_itself_is_refused(values: str) -> None:
+    with pytest.raises(ConfigError, match=r"image_rule.view: \(.*\) is not accepted; give values"):
+        parse("--image_rule.view", values)
 
 
 def test_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ device.**
 ## Intended use
 Research on images of the kind that it was trained on (below), by people who can judge its output: \
 to try it, compare it and evaluate it at another site. Not for diagnosis or treatment decisions, \
-and not for other images, findings or populations before an evaluation on them.
+and not for other images, findings or populations before an evaluation on them. Of an archive \
+`medres score` takes, by what headers say: {record.image_rule.in_words}.
 
 ## Input and output
 One image (1, {preprocessing.size}, {preprocessing.size}), {preprocessing.intensity} intensity, \

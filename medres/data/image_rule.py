@@ -6,9 +6,10 @@ picture names nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, NamedTuple, Protocol
 
 from medres.imaging.grayscale import ImageRecord
 
@@ -16,6 +17,30 @@ from medres.imaging.grayscale import ImageRecord
 ASIDE = ("LOCALIZER", "SCOUT", "OVERVIEW", "THUMBNAIL", "LABEL", "SCREEN_SAVE")
 # A digitised film is one too: left out only where the training images say that they are none.
 SECONDARY = "SECONDARY"
+
+
+# In place of values: none is asked for.
+ANY = "any"
+
+
+class Stated(Protocol):
+    """Parts of a rule that somebody gives; `ANY` alone takes a part away."""
+
+    @property
+    def modality(self) -> tuple[str, ...]:
+        """Such as DX."""
+
+    @property
+    def body_part(self) -> tuple[str, ...]:
+        """Such as CHEST."""
+
+    @property
+    def view(self) -> tuple[str, ...]:
+        """Such as PA."""
+
+    @property
+    def leave_out(self) -> tuple[str, ...]:
+        """Values of Image Type."""
 
 
 class ImageKind(NamedTuple):
@@ -63,6 +88,23 @@ class ImageRule:
             leave_out=tuple(v for v in (*ASIDE, *[SECONDARY][: len(types)]) if v not in types),
         )
 
+    def stating(self, asked: Stated) -> ImageRule:
+        """The same with what somebody states in place of its own; what is not given stays."""
+        given = {
+            "modalities": asked.modality,
+            "body_parts": asked.body_part,
+            "view_positions": asked.view,
+            "leave_out": asked.leave_out,
+        }
+        return replace(
+            self,
+            **{
+                part: () if values == (ANY,) else tuple(value.upper() for value in values)
+                for part, values in given.items()
+                if values
+            },
+        )
+
     def refuse(self, kind: ImageKind) -> str:
         """Why an image is not chosen, such as `modality CT`; "" where it is."""
         for word, found, accepted in (
@@ -74,6 +116,18 @@ class ImageRule:
                 return f"{word} {found}"
         aside = next((value for value in kind.image_type if value in self.leave_out), "")
         return f"image type {aside}" if aside else ""
+
+    def notes_on(self, training: Sequence[ImageKind]) -> list[str]:
+        """What a rule that was stated leaves out of what a model was trained on; often nothing."""
+        refused = Counter(why for kind in training if (why := self.refuse(kind)))
+        if not refused:
+            return []
+        reasons = ", ".join(f"{count} {why}" for why, count in refused.most_common())
+        note = (
+            f"The stated image rule leaves out {refused.total()} of {len(training)} training "
+            f"images when an archive is scored: {reasons}."
+        )
+        return [note]
 
     @property
     def in_words(self) -> str:

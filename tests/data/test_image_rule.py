@@ -1,5 +1,6 @@
 import pytest
 
+from medres.config import ImageRuleConfig
 from medres.data.image_rule import EVERY_IMAGE, ImageKind, ImageRule
 
 CHEST = ImageKind("DX", "CHEST", "PA", ("ORIGINAL", "PRIMARY"))
@@ -26,6 +27,22 @@ def test_a_rule_accepts_what_it_was_learned_from() -> None:
 )
 def test_what_differs_is_named_and_what_is_not_said_is_accepted(change, why) -> None:
     assert RULE.refuse(CHEST._replace(**change)) == why
+
+
+def test_what_is_stated_replaces_a_part_and_leaves_the_others() -> None:
+    asked = ImageRuleConfig(modality=("dx",), body_part=("any",), leave_out=("SCOUT",))
+    assert RULE.stating(asked) == ImageRule(("DX",), (), ("AP", "PA"), ("SCOUT",))
+    assert RULE.stating(ImageRuleConfig()) == RULE
+
+
+def test_a_stated_rule_that_leaves_training_images_out_is_noted() -> None:
+    kinds = [CHEST, CHEST._replace(modality="CR"), CHEST._replace(modality="CR"), ImageKind()]
+    (note,) = ImageRule(("DX",)).notes_on(kinds)
+    assert note == (
+        "The stated image rule leaves out 2 of 4 training images when an archive is scored: 2 "
+        "modality CR."
+    )
+    assert ImageRule.learn(kinds).notes_on(kinds) == []
 
 
 def test_pictures_teach_to_leave_overviews_out_alone() -> None:

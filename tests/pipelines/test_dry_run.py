@@ -32,6 +32,16 @@ def test_dry_run_prints_the_schedule_draws_it_and_trains_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["schedule.png"]
 
 
+def test_dry_run_says_which_images_of_an_archive_are_meant(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dry_run(pictures, tmp_path, "--image_rule.modality", "DX,CR") == 0
+    assert (
+        "images of an archive: modality DX or CR; body part, view, image types left out: as in the "
+        "training images\n"
+    ) in capsys.readouterr().out
+
+
 def test_dry_run_says_what_random_weights_change(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,10 +118,12 @@ def test_options_replace_parts_of_the_models_rule() -> None:
     assert rule("--every-image", "--leave-out", "SCOUT") == ImageRule(leave_out=("SCOUT",))
 
 
-def test_a_trained_model_keeps_the_rule_of_its_training_images(trained: Path) -> None:
+def test_a_trained_model_keeps_the_rule_that_was_stated_and_learned(trained: Path) -> None:
     rule = load_model(trained / "model").record.image_rule
     assert rule.modalities == ()  # pictures name none
-    assert "LOCALIZER" in rule.leave_out
+    assert rule.leave_out == ("SCOUT", "LOCALIZER")  # as `trained` states it
+    card = (trained / "model" / "docs" / "README.md").read_text()
+    assert "takes, by what headers say: image type not SCOUT, LOCALIZER." in card
 
 
 def test_a_secret_is_given_by_the_environment_too(
