@@ -11,6 +11,7 @@ from typing import Any
 from medres.bundle.directory import Model, write_bundle, write_weights
 from medres.bundle.record import ModelRecord
 from medres.bundle.seen import SeenCases
+from medres.data.image_rule import ImageRule
 from medres.data.normalization import IntensityStatistics
 from medres.errors import BundleError
 from medres.guard.storage import write_guard
@@ -71,7 +72,7 @@ def write_ensemble(
         thresholds=thresholds,
         bands=bands or {},
         calibration=OWN_TEMPERATURES,
-        image_rule=first.image_rule,
+        image_rule=ImageRule.of_any([model.record.image_rule for model in models]),
         weights_sha256=write_weights(folder, network.state_dict()),
         training=training,
         provenance=provenance,

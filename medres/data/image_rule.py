@@ -88,6 +88,20 @@ class ImageRule:
             leave_out=tuple(v for v in (*ASIDE, *[SECONDARY][: len(types)]) if v not in types),
         )
 
+    @classmethod
+    def of_any(cls, rules: Sequence[ImageRule]) -> ImageRule:
+        """The rule that accepts what one of several models is meant for, of an ensemble of them."""
+        return cls(
+            modalities=_united(rule.modalities for rule in rules),
+            body_parts=_united(rule.body_parts for rule in rules),
+            view_positions=_united(rule.view_positions for rule in rules),
+            leave_out=tuple(
+                value
+                for value in rules[0].leave_out
+                if all(value in rule.leave_out for rule in rules)
+            ),
+        )
+
     def stating(self, asked: Stated) -> ImageRule:
         """The same with what somebody states in place of its own; what is not given stays."""
         given = {
@@ -173,3 +187,9 @@ EVERY_IMAGE = ImageRule()
 def _all_named(values: Iterable[str]) -> tuple[str, ...]:
     found = set(values)
     return () if "" in found else tuple(sorted(found))
+
+
+def _united(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """All values, each once; none where one part asks for none."""
+    given = [*parts]
+    return tuple(dict.fromkeys(value for part in given for value in part)) if all(given) else ()

@@ -45,6 +45,16 @@ def test_a_stated_rule_that_leaves_training_images_out_is_noted() -> None:
     assert ImageRule.learn(kinds).notes_on(kinds) == []
 
 
+def test_an_ensemble_takes_what_one_of_its_members_takes() -> None:
+    first = ImageRule(("DX",), ("CHEST",), ("PA",), ("SCOUT", "LABEL"))
+    second = ImageRule(("CR", "DX"), ("CHEST",), (), ("LABEL", "SCOUT", "SECONDARY"))
+    assert ImageRule.of_any([first, second]) == ImageRule(
+        ("DX", "CR"), ("CHEST",), (), ("SCOUT", "LABEL")
+    )
+    assert ImageRule.of_any([first, first]) == first
+    assert ImageRule.of_any([first, EVERY_IMAGE]) == EVERY_IMAGE
+
+
 def test_pictures_teach_to_leave_overviews_out_alone() -> None:
     rule = ImageRule.learn([ImageKind()])
     assert rule.refuse(CHEST._replace(image_type=("DERIVED", "SECONDARY"))) == ""
