@@ -56,8 +56,7 @@ class ChainInput:
 def chain_program(folder: Path, *, trust: bool, scratch: Path, limits: Limits) -> str:
     """What the processes run; see `serve_chain`."""
     places = f"{str(folder.resolve())!r}, {trust}, {str(scratch)!r}"
-    values = f"{limits.reader_bytes}, {limits.read_seconds}"
-    return f"from {__name__} import serve_chain; serve_chain({places}, {values})"
+    return f"from {__name__} import serve_chain; serve_chain({places}, {limits.reader_bytes})"
 
 
 def read_chain_input(reader: IsolatedReader, request: ReadRequest) -> ChainInput:
@@ -71,9 +70,7 @@ def read_chain_input(reader: IsolatedReader, request: ReadRequest) -> ChainInput
     return ChainInput(values, header["digest"], header["constant"])
 
 
-def serve_chain(
-    folder: str, trust: bool, scratch: str, reader_bytes: int, read_seconds: int
-) -> None:
+def serve_chain(folder: str, trust: bool, scratch: str, reader_bytes: int) -> None:
     """The reading process: as `serve`, with a bundle's chain.
 
     Args:
@@ -81,7 +78,6 @@ def serve_chain(
         trust: run its config as code.
         scratch: folder for what a chain must find under a name; removed where the asker has gone.
         reader_bytes: of address space, beside what torch and MONAI take.
-        read_seconds: for one image.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the network's device is the asker's
     tempfile.tempdir = scratch
@@ -89,7 +85,7 @@ def serve_chain(
     with _nothing_printed():
         chain = load_chain(Path(folder), trust=trust)
     with suppress(BrokenPipeError):
-        serve(_used_bytes() + reader_bytes, read_seconds, {"chain": partial(_answer_chain, chain)})
+        serve(_used_bytes() + reader_bytes, {"chain": partial(_answer_chain, chain)})
     shutil.rmtree(scratch, ignore_errors=True)
 
 

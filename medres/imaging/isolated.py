@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medres.errors import RejectReason, UnreadableImageError
-from medres.imaging.containers import Member
+from medres.imaging.containers import Member, inflating_seconds, listing_seconds
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_process import serve
@@ -153,21 +153,22 @@ class IsolatedReader:
             UnreadableImageError: as `read`.
         """
         process = self._start()
-        question = {**dataclasses.asdict(request), "wanted": wanted}
+        seconds = self.limits.read_seconds + _inflating_seconds(request, wanted)
+        question = {**dataclasses.asdict(request), "wanted": wanted, "seconds": seconds}
         try:
             assert isinstance(process.stdout, io.BufferedReader)
             if not self._ready:
                 receive(process.stdout.raw, START_SECONDS)
                 self._ready = True
             send(process.stdin, json.dumps(question).encode())
-            answer = receive(process.stdout.raw, self.limits.read_seconds)
+            answer = receive(process.stdout.raw, seconds)
         except TimeoutError:
             self._end()
             raise UnreadableImageError(
                 RejectReason.TIMED_OUT,
                 request.image,
-                f"was not decoded within {self.limits.read_seconds} seconds; the file is damaged, "
-                "or its decoder is; leave it out, or transcode it",
+                f"was not decoded within {seconds} seconds; the file is damaged, or its decoder "
+                "is; leave it out, or transcode it",
             ) from None
         except (EOFError, OSError):
             status = self._end()
@@ -211,6 +212,12 @@ class IsolatedReader:
         self._finish()
         return process.returncode
 
+    def interrupt(self) -> None:
+        """Kill the reading process, from any thread; whoever waits for it is told at once."""
+        process = self._process
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+
     def close(self) -> None:
         """End the reading process."""
         self._end()
@@ -224,8 +231,7 @@ class IsolatedReader:
 
 def own_program(limits: Limits) -> str:
     """What a process runs that reads as medres does."""
-    values = f"{limits.reader_bytes}, {limits.read_seconds}"
-    return f"from {serve.__module__} import serve; serve({values})"
+    return f"from {serve.__module__} import serve; serve({limits.reader_bytes})"
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
@@ -238,6 +244,13 @@ def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
             if stream is not None:
                 stream.close()
     process.wait()
+
+
+def _inflating_seconds(request: ReadRequest, wanted: Wanted) -> int:
+    """What an archive takes beyond the image itself: it is gone through, or inflated up to it."""
+    if wanted == "members":
+        return listing_seconds(Path(request.image))
+    return inflating_seconds(Path(request.archive), request.at) if request.archive else 0
 
 
 def _record(header: dict[str, Any]) -> ImageRecord:

@@ -124,7 +124,8 @@ def read_records(path: str | Path) -> list[tuple[str, ImageRecord]]:
         path: of the file, without a member.
 
     Returns:
-        The member ("" where the path is the address), and the record of its first frame.
+        The member ("" where the path is the address), and the record of its first frame. Arrays
+        beside those of images, such as ages, are passed over.
 
     Raises:
         UnreadableImageError: as `read_record`; an npz of which no array can be read.
@@ -141,7 +142,18 @@ def read_records(path: str | Path) -> list[tuple[str, ImageRecord]]:
     names = [name for name in names if not name.endswith(LABELS)]
     if not names:
         raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
-    return [(name, read_record(f"{path}::{name}")) for name in names]
+    return _read_arrays(path, names)
+
+
+def _read_arrays(path: Path, names: list[str]) -> list[tuple[str, ImageRecord]]:
+    records: list[tuple[str, ImageRecord]] = []
+    for name in names:
+        try:
+            records.append((name, read_record(f"{path}::{name}")))
+        except UnreadableImageError as error:
+            if error.reason is not RejectReason.NOT_AN_IMAGE or (name == names[-1] and not records):
+                raise
+    return records
 
 
 @told_alone

@@ -44,6 +44,7 @@ class ReaderPool:
         for reader in self._readers:
             self._free.put(reader)
         self._threads = ThreadPoolExecutor(self.count)
+        self._closing = False
 
     def start(self) -> None:
         """Start every reading process, so that the first images need not wait for them."""
@@ -66,13 +67,14 @@ class ReaderPool:
             self._free.put(reader)
 
     def now(self, call: Callable[[IsolatedReader, str], Result], path: str) -> Result:
-        """Ask the next reader that is free, and wait for it.
+        """Ask the next reader that is free, and wait for it; one that dies or hangs is asked twice.
 
         Raises:
             UnreadableImageError: what the reader raises.
         """
-        answer = self.ask(lambda reader, request: call(reader, request.image), ReadRequest(path))
-        found = answer.result()
+        found = self.ask(
+            self._twice(lambda reader, request: call(reader, request.image)), ReadRequest(path)
+        ).result()
         if isinstance(found, UnreadableImageError):
             raise found
         return found
@@ -102,7 +104,7 @@ class ReaderPool:
 
         try:
             for key, request in requests:
-                waiting[self.ask(_twice(call), request)] = key
+                waiting[self.ask(self._twice(call), request)] = key
                 if len(waiting) > max(2 * self.count, ahead):
                     yield from done()
             while waiting:
@@ -111,8 +113,23 @@ class ReaderPool:
             for future in waiting:
                 future.cancel()
 
+    def _twice(self, call: Call[Result]) -> Call[Result]:
+        def read(reader: IsolatedReader, request: ReadRequest) -> Result:
+            try:
+                return call(reader, request)
+            except UnreadableImageError as error:
+                died = error.reason in (RejectReason.DECODER_CRASHED, RejectReason.TIMED_OUT)
+                if self._closing or not died:
+                    raise
+            return call(reader, request)
+
+        return read
+
     def close(self) -> None:
-        """End every reading process."""
+        """End every reading process, whatever it is at: nobody waits for a file that hangs."""
+        self._closing = True
+        for reader in self._readers:
+            reader.interrupt()
         self._threads.shutdown(cancel_futures=True)
         for reader in self._readers:
             reader.close()
@@ -144,20 +161,6 @@ def inspect_ahead(
 ) -> Generator[ImageFacts | UnreadableImageError, None, None]:
     """The same for what images are like; see `read_ahead`."""
     return _ahead(IsolatedReader.inspect, requests, workers)
-
-
-def _twice(
-    call: Call[Result],
-) -> Call[Result]:
-    def read(reader: IsolatedReader, request: ReadRequest) -> Result:
-        try:
-            return call(reader, request)
-        except UnreadableImageError as error:
-            if error.reason not in (RejectReason.DECODER_CRASHED, RejectReason.TIMED_OUT):
-                raise
-        return call(reader, request)
-
-    return read
 
 
 def _ahead(

@@ -36,15 +36,14 @@ ROUNDING = 1e-5  # of resampled pixels that were equal
 NESTED = "is a zip or tar, and stands where images are looked for; give it by itself, or unpack it"
 
 
-def serve(
-    reader_bytes: int, read_seconds: int, answers: Mapping[str, Answer] | None = None
-) -> None:
+def serve(reader_bytes: int, answers: Mapping[str, Answer] | None = None) -> None:
     """The reading process: answer requests from standard input until it ends.
+
+    Each request says how long it may take; a little later the process ends itself, should its
+    asker not live to end it.
 
     Args:
         reader_bytes: of address space.
-        read_seconds: for one image; a little later the process ends itself, should its asker not
-            live to end it.
         answers: to what is wanted; None for medres' own.
     """
     _limit_memory(reader_bytes)
@@ -55,10 +54,16 @@ def serve(
     send(replies, b"{}")  # ready
     with contextlib.suppress(EOFError):
         while True:
-            request = json.loads(receive(cast(io.BufferedReader, sys.stdin.buffer), None)[0])
-            if hasattr(signal, "alarm"):
-                signal.alarm(read_seconds + GRACE_SECONDS)
-            send(replies, *_answer(request, answers or ANSWERS))
+            question = json.loads(receive(cast(io.BufferedReader, sys.stdin.buffer), None)[0])
+            _set_alarm(question.pop("seconds") + GRACE_SECONDS)
+            answer = _answer(question, answers or ANSWERS)
+            _set_alarm(0)  # however long it then waits for the next request
+            send(replies, *answer)
+
+
+def _set_alarm(seconds: int) -> None:
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
 
 
 def _answer(question: dict[str, Any], answers: Mapping[str, Answer]) -> tuple[bytes, ...]:
@@ -125,7 +130,7 @@ def _answer_records(address: str, request: ReadRequest) -> tuple[Any, ...]:
     try:
         found = read_records(address)
     except UnreadableImageError as error:
-        if error.reason is not RejectReason.UNKNOWN_FORMAT:
+        if error.reason not in (RejectReason.UNKNOWN_FORMAT, RejectReason.NOT_DICOM):
             raise
         path = Path(address)
         if archive_kind(path) is not None:

@@ -1,6 +1,7 @@
 """Archives honest, broken and hostile: each member is read from its place, or refused."""
 
 import io
+import os
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -10,7 +11,13 @@ import pytest
 
 from medres.errors import UnreadableImageError
 from medres.imaging import containers
-from medres.imaging.containers import archive_kind, list_members, member_as_file
+from medres.imaging.containers import (
+    archive_kind,
+    inflating_seconds,
+    list_members,
+    listing_seconds,
+    member_as_file,
+)
 
 CONTENTS = {"a": b"first", "../../b": b"second" * 1000, "/c/d": b""}
 
@@ -171,3 +178,29 @@ def test_an_archive_that_has_gone_is_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match="there is no such file") as info:
         content_of(tmp_path / "a.zip", containers.Member("a", 0, 5))
     assert info.value.reason == "not_found"
+
+
+def test_an_archive_has_time_for_its_size_and_for_what_lies_before_a_member(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "a.tar", tmp_path / "a.tgz"
+    for path, mode in ((plain, "w"), (packed, "w:gz")):
+        with tarfile.open(path, mode):
+            pass
+    assert inflating_seconds(packed, 3 * 2**30) == 768
+    assert inflating_seconds(plain, 3 * 2**30) == 0  # is sought, not read
+    assert inflating_seconds(tmp_path / "absent", 3 * 2**30) == 0
+    os.truncate(plain, 10 * 2**20)
+    assert listing_seconds(plain) == 5
+    assert listing_seconds(tmp_path / "absent") == 0
+
+
+def test_a_zip_cut_short_is_not_taken_for_a_zip_within_it(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.zip", tmp_path / "outer.zip"
+    with zipfile.ZipFile(inner, "w") as file:
+        file.writestr("x", b"x")
+    with zipfile.ZipFile(outer, "w") as file:
+        file.writestr("a", b"a")
+        file.write(inner, "inner.zip")
+    assert [member.name for member in list_members(outer)] == ["a", "inner.zip"]
+    os.truncate(outer, outer.stat().st_size - 30)
+    with pytest.raises(UnreadableImageError, match="the archive is damaged or cut short here"):
+        list_members(outer)

@@ -1,10 +1,14 @@
 """Real processes, killed, stopped and starved: each costs the image that was being read."""
 
 import dataclasses
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,8 @@ from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS
 from medres.imaging.read import pixel_digest, read_grayscale
-from medres.imaging.reader_pool import inspect_ahead, read_ahead
-from medres.imaging.reader_protocol import ReadRequest
+from medres.imaging.reader_pool import ReaderPool, inspect_ahead, read_ahead
+from medres.imaging.reader_protocol import ReadRequest, receive, send
 from medres.imaging.resampling import Fit
 
 
@@ -159,3 +163,42 @@ def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.Mo
     reading.close()
     assert made
     assert all(reader._process is None for reader in made)
+
+
+def test_a_reader_waits_for_its_next_request_longer_than_for_an_image(radiograph: str) -> None:
+    program = "from medres.imaging import reader_process as r; r.GRACE_SECONDS = 0; r.serve(2**33)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        question = {**dataclasses.asdict(ReadRequest(radiograph)), "wanted": "records"}
+        for pause in (1.5, 0):
+            send(process.stdin, json.dumps({**question, "seconds": 1}).encode())
+            assert b"MONOCHROME1" in receive(process.stdout, 30)[0]
+            time.sleep(pause)
+
+
+def test_closing_a_pool_waits_for_no_reader_that_hangs(slow_picture: str) -> None:
+    pool = ReaderPool(1, dataclasses.replace(LIMITS, read_seconds=20))
+    pool.start()
+    process = pool._readers[0]._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    asked = pool.ask(pool._twice(IsolatedReader.read), ReadRequest(slow_picture))
+    time.sleep(0.1)
+    pool.close()
+    refusal = asked.result()
+    assert isinstance(refusal, UnreadableImageError)
+    assert refusal.reason == "decoder_crashed"  # not timed_out, and not read again
+
+
+def test_a_reader_that_died_while_idle_spoils_no_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b", b"c")
+    with ReaderPool(1) as pool:
+        pool.start()
+        process = pool._readers[0]._process
+        assert process is not None
+        process.kill()
+        members = pool.now(IsolatedReader.list_members, str(tmp_path / "a.zip"))
+    assert [member.name for member in members] == ["b"]

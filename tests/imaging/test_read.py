@@ -14,6 +14,7 @@ from medres.imaging.read import (
     pixel_digest,
     read_grayscale,
     read_record,
+    read_records,
     sniff_format,
     split_address,
 )
@@ -166,3 +167,12 @@ def test_every_reader_does_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_arrays_of_no_images_stand_beside_those_of_images(tmp_path):
+    np.savez(tmp_path / "a.npz", ages=np.arange(3), images=np.zeros((3, 4, 5), np.uint8))
+    found = read_records(tmp_path / "a.npz")
+    assert [(name, record.number_of_frames) for name, record in found] == [("images", 3)]
+    np.savez(tmp_path / "b.npz", ages=np.arange(3))
+    with pytest.raises(UnreadableImageError, match=r"shape \(3,\) and type <i8 holds no images"):
+        read_records(tmp_path / "b.npz")
