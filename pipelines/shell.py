@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -11,6 +12,9 @@ from medres.errors import MedresError
 
 if TYPE_CHECKING:
     from medres.data.image_index import RejectedFile
+
+
+NO_ROOM_OR_LEAVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def exit_status(program: str, action: Callable[[], object]) -> int:
@@ -32,6 +36,16 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
     except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in NO_ROOM_OR_LEAVE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"{program}: {where}cannot be written or read ({os.strerror(error.errno)}); make room, "
+            "or give a place where you may, and start the same command again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print(
             f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr

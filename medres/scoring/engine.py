@@ -30,10 +30,12 @@ from medres.imaging.resampling import Fit
 from medres.scoring.inputs import stack_inputs
 from medres.scoring.pictures import Planned
 from medres.scoring.predictor import Predictor
+from medres.scoring.sources import is_as_found
 from medres.scoring.streams import Streams
 
 CONSTANT = "all pixels are equal, so there is nothing to classify"
 GONE = "was there when the folder was listed, and is no longer; put it back, or leave it out"
+CHANGED = "has changed or gone since the folder was listed; start the same command again"
 PATIENCE_SECONDS = 2.0  # after which a batch is scored though it is not full
 PASS_ROWS = 16  # as fast as any on a CPU, and within a GPU's reach of its readers
 PASS_PIXELS = PASS_ROWS * 512**2  # of larger images fewer, so that a pass needs no more memory
@@ -171,7 +173,11 @@ def read_planned(
             else:
                 yield planned, request(planned, planned.path)
 
-    yield from readers.read_as_done(call, requests(), ahead=ahead)
+    for planned, answer in readers.read_as_done(call, requests(), ahead=ahead):
+        if is_as_found(planned.path or "", planned.stamp):
+            yield planned, answer
+        else:  # another image than the one of whose header the study was learnt
+            yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, CHANGED)
     for planned in gone:
         yield planned, UnreadableImageError(RejectReason.NOT_FOUND, planned.name, GONE)
 

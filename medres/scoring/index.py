@@ -93,7 +93,7 @@ class Index:
     def add(self, entry: Mapping[str, Any], found: Found | None = None) -> None:
         """Take in what the journal says of a file, in place of what was known of it."""
         name = entry["file"]
-        self._forget(name)
+        self.forget(name)
         self.database.execute(
             "INSERT INTO files(name, stamp, reason, message, aside) VALUES (?, ?, ?, ?, ?)",
             (
@@ -119,7 +119,8 @@ class Index:
         if found is not None:
             self._place(found)
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """Drop what is known of a file."""
         self.database.execute(
             "DELETE FROM images WHERE picture IN (SELECT id FROM pictures WHERE name = ?)", (name,)
         )
@@ -143,7 +144,7 @@ class Index:
         self.database.execute("UPDATE images SET status = 'planned' WHERE status = 'rejected'")
         names = self.database.execute("SELECT name FROM files WHERE reason IS NOT NULL").fetchall()
         for (name,) in names:
-            self._forget(name)
+            self.forget(name)
 
     def sources(self) -> dict[str, Any]:
         """How many files there are, every shard's, and a digest that tells them from others.

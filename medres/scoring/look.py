@@ -84,12 +84,18 @@ class Look:
         answers = self.readers.read_as_done(IsolatedReader.read_records, requests)
         for found, answer in answers:
             if archives is not None and _is_archive(answer):
+                self.index.forget(found.name)  # it may have been something else before
                 archives.append(found)
                 continue
-            entries.append((self._entry(found, answer), found))
-            if len(entries) >= GROUP:
-                self._keep(entries)
+            self._append(entries, self._entry(found, answer), found)
         self._keep(entries)
+
+    def _append(
+        self, entries: list[tuple[dict[str, Any], Found]], entry: dict[str, Any], found: Found
+    ) -> None:
+        entries.append((entry, found))
+        if len(entries) >= GROUP or len(entry.get("pictures", ())) >= GROUP:
+            self._keep(entries)
 
     def _unknown(
         self, files: Iterable[Found], entries: list[tuple[dict[str, Any], Found]]
@@ -98,7 +104,7 @@ class Look:
         for found in files:
             if found.aside or found.reason is not None:
                 if not self.index.says_apart(found):
-                    entries.append((self._apart(found), found))
+                    self._append(entries, self._apart(found), found)
             elif not self.index.knows(found) and (found.name, found.stamp) not in self.opened:
                 yield found
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -296,7 +297,8 @@ def open_run(
     """
     check_settings(settings)
     scorer = as_scorer(model)
-    with Journal(out, _identity(sources, scorer, settings, keys), keys) as journal:
+    identity = _identity(sources, scorer, settings, keys)
+    with room_for_index(), _open_journal(out, identity, keys) as journal:
         remove_leftovers(out)
         run = ScoringRun(sources, scorer, settings, keys, journal=journal, leave_out=[out])
         try:
@@ -309,6 +311,32 @@ def open_run(
 def as_scorer(model: Model | Scorer) -> Scorer:
     """A model of medres as a run takes it; any other is that already."""
     return OwnScorer(model) if isinstance(model, Model) else model
+
+
+@contextmanager
+def room_for_index() -> Generator[None, None, None]:
+    """Say what to do where the index finds no room, which it takes in the temporary folder.
+
+    Raises:
+        ResultsError: it has found none.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise ResultsError(
+            f"the run's index, which lies in the temporary folder, cannot grow ({error}); make "
+            "room there, or let TMPDIR name another folder, and start the same command again"
+        ) from error
+
+
+def _open_journal(out: Path, identity: Mapping[str, str], keys: Keys) -> Journal:
+    try:
+        return Journal(out, identity, keys)
+    except OSError as error:
+        raise ResultsError(
+            f"{out}: no results can be written there ({error.strerror}); make room, or give a "
+            "folder in which you may write"
+        ) from error
 
 
 def check_settings(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from medres.data.pseudonyms import read_secret
+from medres.errors import ResultsError
 
 VARIABLE = "MEDRES_SITE_SECRET"
 NAME = "site_secret"
@@ -22,19 +23,31 @@ def open_secret(out: Path, given: Path | None) -> bytes:
 
     Raises:
         ConfigError: no such file, or a secret that is too short.
+        ResultsError: none can be written into the folder.
     """
     if found := find_secret(out, given):
         return found
     path = out / NAME
+    try:
+        _make_secret(path)
+    except OSError as error:
+        raise ResultsError(
+            f"{out}: no results can be written there ({error.strerror}); make room, or give a "
+            "folder in which you may write"
+        ) from error
+    return read_secret(path)
+
+
+def _make_secret(path: Path) -> None:
+    out = path.parent
+    out.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=out, prefix=f".{NAME}-") as file:  # mode 0600
             file.write(secrets.token_hex(32).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
             with suppress(FileExistsError):
                 os.link(file.name, path)
-    return read_secret(path)
 
 
 def find_secret(out: Path, given: Path | None) -> bytes:

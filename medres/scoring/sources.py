@@ -7,10 +7,12 @@ too, and says why, or is passed by with a word: nothing is left out in silence.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medres.data.manifest import parse_frame
@@ -22,6 +24,9 @@ MANIFEST_SUFFIXES = (".csv", *PARQUET_SUFFIXES)
 DIRECTORY_FILE = "DICOMDIR"
 HIDDEN, DIRECTORY, INNER_LINK = "hidden", "a DICOMDIR", "a link to what lies in the folder itself"
 References = Callable[[str], list[tuple[str, ...]]]
+# What a name may not hold as it is: what `printable` and addresses write for something else.
+AMBIGUOUS = re.compile(r"[\udc80-\udcff]|\\x[0-9a-f]{2}|::|\A:|:\Z")
+SEPARATOR_LIKE = re.compile(r":(?=:)|\A:|:\Z")
 
 
 @dataclass(frozen=True)
@@ -67,23 +72,33 @@ def find_files(
         leave_out: folders and files that are no input, such as the results'.
 
     Raises:
-        ManifestError: a source that is not there, or a table that names no images.
+        ManifestError: a source that is not there, that is left out, or that lies in another; a
+            table that names no images.
     """
     apart = {os.path.realpath(path) for path in leave_out}
+    _check_overlap(sources, apart)
     for source, prefix in zip(sources, _prefixes(sources), strict=True):
         for found in _find(source, references, apart):
             yield replace(found, name=f"{prefix}{found.name}")
 
 
 def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
-    """The files in an archive that was found; equal names are told apart by a number."""
-    count: dict[str, int] = {}
+    """The files in an archive that was found; equal names are told apart by a number.
+
+    Where a table asks for some of them, those alone.
+    """
+    number = Numbering()
+    asked = _frames_by_part(found)
+    all_of_them = not asked
     for member in members:
-        label = printable(member.name)
-        count[label] = count.get(label, 0) + 1
-        number = f" #{count[label]}" if count[label] > 1 else ""
+        name = number.apart(printable(member.name))
+        if not all_of_them and name not in asked:
+            continue
+        frames = asked.pop(name, None)
         yield Found(
-            name=f"{found.name}::{label}{number}",
+            name=f"{found.name}::{name}",
+            frames=None if frames is None else tuple(("", frame) for frame in frames),
+            study=found.study,
             path=found.path,
             stamp=f"{found.stamp}-{member.at}-{member.size}",
             in_archive=True,
@@ -94,9 +109,50 @@ def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
             aside=HIDDEN if _is_hidden_member(member.name) else "",
         )
 
+    for name in asked:
+        message = "the archive holds no such file"
+        yield Found(f"{found.name}::{name}", reason=RejectReason.NOT_FOUND, message=message)
+
+
+def _frames_by_part(found: Found) -> dict[str, list[int]]:
+    """The frames that a table asks for of each part; empty where it asks for the whole file."""
+    frames: dict[str, list[int]] = {}
+    for part, frame in found.frames or ():
+        frames.setdefault(part, []).append(frame)
+    return {} if "" in frames else frames
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Tells equal names apart: `a`, `a #2`, `a #3`.
+
+    Args:
+        count: how often a name was asked for, or given.
+    """
+
+    count: dict[str, int] = field(default_factory=dict)
+
+    def apart(self, name: str) -> str:
+        """The name, or with the first number that makes it one of its own."""
+        if name not in self.count:
+            self.count[name] = 1
+            return name
+        while True:
+            self.count[name] += 1
+            numbered = f"{name} #{self.count[name]}"
+            if numbered not in self.count:
+                self.count[numbered] = 1
+                return numbered
+
 
 def printable(name: str) -> str:
-    """A file's name as text that every table takes: bytes that are no UTF-8 by their number."""
+    r"""A file's name as text that every table takes, and no other file's.
+
+    Bytes that are no UTF-8 stand by their number (`caf\xe9`), and so do colons that would read as
+    the `::` of an address; in a name that has either, or looks so, backslashes are doubled.
+    """
+    if AMBIGUOUS.search(name):
+        name = SEPARATOR_LIKE.sub(r"\\x3a", name.replace("\\", r"\\"))
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -109,11 +165,28 @@ def _is_hidden_member(name: str) -> bool:
 def _prefixes(sources: Sequence[Path]) -> list[str]:
     if len(sources) == 1:
         return [""]
-    names = [printable(source.resolve().name) for source in sources]
-    return [
-        f"{name}{f' #{names[:k].count(name) + 1}' if name in names[:k] else ''}/"
-        for k, name in enumerate(names)
-    ]
+    number = Numbering()
+    return [f"{number.apart(printable(source.resolve().name))}/" for source in sources]
+
+
+def _check_overlap(sources: Sequence[Path], apart: set[str]) -> None:
+    """Refuse sources of which one holds the other: what lies in both would be scored twice."""
+    real: dict[str, Path] = {}
+    for source in sources:
+        path = os.path.realpath(source)
+        if path in apart:
+            raise ManifestError(
+                f"{source}: is the folder of the results too; give a folder of their own to them"
+            )
+        if path in real:
+            raise ManifestError(f"{source}: is given twice, as {real[path]} too; give it once")
+        real[path] = source
+    for path, source in real.items():
+        for parent in Path(path).parents:
+            if str(parent) in real:
+                raise ManifestError(
+                    f"{source}: lies in {real[str(parent)]}, which is given too; give one of them"
+                )
 
 
 def _find(source: Path, references: References, apart: set[str]) -> Iterator[Found]:
@@ -179,8 +252,25 @@ def _at(path: Path, name: str, **more: object) -> Found:
     if not stat.S_ISREG(status.st_mode):
         message = "is no file but a folder, a FIFO, a device or a socket"
         return replace(found, reason=RejectReason.NOT_FOUND, message=message)
-    stamp = f"{status.st_size}-{status.st_mtime_ns}"
-    return replace(found, stamp=stamp, size=status.st_size, **more)  # type: ignore[arg-type]
+    return replace(found, stamp=_stamp(status), size=status.st_size, **more)  # type: ignore[arg-type]
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def is_as_found(path: str, stamp: str) -> bool:
+    """Whether a file, or the archive that a member is of, is as it was when it was found.
+
+    Args:
+        path: as in `Found`.
+        stamp: likewise.
+    """
+    try:
+        now = _stamp(Path(path).stat())
+    except (OSError, ValueError):
+        return False
+    return f"-{now}-" in f"-{stamp}-"
 
 
 def _of_dicomdir(path: Path, references: References) -> Iterator[Found]:
@@ -224,9 +314,16 @@ def _of_manifest(path: Path) -> Iterator[Found]:
         file, separator, part = image.rpartition("::")
         if not separator or os.path.lexists(path.parent / image):
             file, part = image, ""
+        file = os.path.normpath(file).replace(os.sep, "/")
         frames.setdefault(file, {})[part, parse_frame(table, index)] = None
         studies[file] = row.get("study_instance_uid", "")
     for file, asked in frames.items():
-        name = os.path.normpath(file).replace(os.sep, "/")
-        found = _at(path.parent / file, name, frames=tuple(asked), study=studies[file])
-        yield replace(found, name=name)
+        found = _at(path.parent / file, file, frames=tuple(asked), study=studies[file])
+        yield replace(found, stamp=f"{_asked_for(found)}{found.stamp}" if found.stamp else "")
+
+
+def _asked_for(found: Found) -> str:
+    """What a table asks of a file, for its stamp: asked for more, it is looked into again."""
+    if found.frames == (("", 0),) and not found.study:
+        return ""
+    return f"{hashlib.sha256(repr((found.frames, found.study)).encode()).hexdigest()[:8]}-"

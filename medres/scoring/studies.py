@@ -17,7 +17,7 @@ from medres.scoring.combine import Probabilities
 from medres.scoring.guarding import worst_verdict
 from medres.scoring.load import load_scorer
 from medres.scoring.pictures import Row, address_of
-from medres.scoring.run import ScoringRun, Settings, check_settings
+from medres.scoring.run import ScoringRun, Settings, check_settings, room_for_index
 from medres.scoring.scorer import Scorer
 from medres.scoring.tables import combine_rows
 
@@ -81,6 +81,7 @@ def score_studies(
         ManifestError: a source that is not there.
         BundleError: a model directory that is none.
         ConfigError: a setting that is not accepted.
+        ResultsError: no room in the temporary folder.
     """
     settings = settings or Settings()
     check_settings(settings)
@@ -91,6 +92,7 @@ def score_studies(
             model = load_scorer(stack.enter_context(model_folder(Path(model))))
         run = ScoringRun(places, model, settings, keys)
         stack.callback(run.close)
+        stack.enter_context(room_for_index())
         run.look()
         yield from (
             Rejected(address, frame, RejectReason(reason), message)

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -50,3 +51,22 @@ raise SystemExit(exit_status("medres", lambda: print("a line\\n" * 100_000)))
         process.stdout.close()
         error = process.stderr.read()
     assert (process.returncode, error) == (0, b"")
+
+
+def test_a_full_disk_is_said_in_one_line(capsys) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "full", "results/summary.html")
+
+    assert exit_status("medres score", fill) == 2
+    assert capsys.readouterr().err == (
+        "medres score: results/summary.html: cannot be written or read (No space left on device); "
+        "make room, or give a place where you may, and start the same command again\n"
+    )
+
+
+def test_an_error_of_the_system_that_nobody_can_mend_keeps_its_traceback() -> None:
+    def fail() -> None:
+        raise OSError(errno.EBADF, "a bug")
+
+    with pytest.raises(OSError, match="a bug"):
+        exit_status("medres", fail)

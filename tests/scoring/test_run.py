@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import sqlite3
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from medres.data.table import read_table
 from medres.errors import ConfigError, ResultsError
 from medres.scoring.look import Shard
 from medres.scoring.run import check_complete, open_run
+from medres.scoring.secret import open_secret
 
 
 def test_every_input_is_scored_rejected_or_passed_by(whole: Path) -> None:
@@ -252,3 +254,62 @@ def test_results_of_another_model_or_other_sources_never_mix(
         score(archive_template, whole, other)
     with pytest.raises(ResultsError, match="holds results of another set of sources"):
         score(tmp_path, whole, model)
+
+
+def test_a_file_that_changes_before_its_turn_is_scored_by_the_next_start(
+    archive: Path, model: Model, make_radiograph
+) -> None:
+    out = archive.parent / "out"
+    with open_run(out, [archive], model, SETTINGS, KEYS) as run:
+        run.look()
+        (archive / "3").write_bytes(make_radiograph(99, 7))
+        for _ in run.score():
+            pass
+        summary = run.write(out)
+    assert summary["rejected_by_reason"]["not_found"] == 2  # and the link in a tar
+    assert "has changed or gone since the folder was listed" in (out / "rejected.jsonl").read_text()
+    assert score(archive, out, model)["rejected_by_reason"]["not_found"] == 1
+
+
+def test_an_archive_that_was_broken_and_is_mended_is_rejected_no_more(
+    archive: Path, model: Model
+) -> None:
+    out, whole_zip = archive.parent / "out", (archive / "inner.zip").read_bytes()
+    (archive / "inner.zip").write_bytes(whole_zip[:-30])
+    assert score(archive, out, model)["rejected_by_reason"]["damaged_archive"] == 1
+    (archive / "inner.zip").write_bytes(whole_zip)
+    summary = score(archive, out, model)
+    assert "damaged_archive" not in summary["rejected_by_reason"]
+    assert summary["images_scored"] == 15
+
+
+def test_an_archive_named_like_dicom_is_opened(archive: Path, model: Model) -> None:
+    (archive / "inner.zip").rename(archive / "inner.dcm")
+    assert score(archive, archive.parent / "out", model)["images_scored"] == 15
+
+
+def test_what_a_killed_process_left_half_written_is_removed(
+    whole: Path, archive_template: Path, model: Model, tmp_path: Path
+) -> None:
+    (tmp_path / ".keys-x1y2.parquet").write_text("half")
+    (tmp_path / ".summary-x1y2.html").write_text("half")
+    score(archive_template, tmp_path, model)
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_a_folder_that_cannot_be_written_is_said(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    message = r"no results can be written there \(Not a directory\); make room, or give a folder"
+    with pytest.raises(ResultsError, match=message):
+        score(tmp_path, tmp_path / "file" / "out", model)
+    with pytest.raises(ResultsError, match=message):
+        open_secret(tmp_path / "file" / "out", None)
+
+
+def test_a_temporary_folder_that_is_full_is_said(model: Model, tmp_path: Path) -> None:
+    message = r"temporary folder, cannot grow \(database or disk is full\); make room there"
+    with (
+        pytest.raises(ResultsError, match=message),
+        open_run(tmp_path / "out", [tmp_path], model, SETTINGS, KEYS),
+    ):
+        raise sqlite3.OperationalError("database or disk is full")

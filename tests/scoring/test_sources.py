@@ -9,7 +9,7 @@ import pytest
 
 from medres.errors import ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.containers import Member
-from medres.scoring.sources import Found, find_files, members_of
+from medres.scoring.sources import Found, find_files, is_as_found, members_of, printable
 
 
 def find(*sources: Path, references=lambda _: [], **options) -> dict[str, Found]:
@@ -141,3 +141,88 @@ def test_members_of_one_name_are_told_apart_and_hidden_ones_passed_by() -> None:
     assert [item.name for item in found[:2]] == ["x.zip::a", "x.zip::a #2"]
     assert [item.aside for item in found] == ["", "", "hidden", "hidden", ""]
     assert found[1].stamp == "1-2-1-5"
+
+
+def test_no_two_members_get_one_name_whatever_they_are_called() -> None:
+    names = ["a", "a", "a #2", "a #2", "a #3", "a"]
+    archive = Found("x.zip", "/x.zip", "1-2")
+    found = [*members_of(archive, [Member(name, k, 5) for k, name in enumerate(names)])]
+    assert [item.name.removeprefix("x.zip::") for item in found] == [
+        *("a", "a #2", "a #2 #2", "a #2 #3", "a #3", "a #4")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (os.fsdecode(b"caf\xe9"), r"caf\xe9"),
+        (r"caf\xe9", r"caf\\xe9"),
+        (r"C:\scan\1", r"C:\scan\1"),
+        ("a.zip::b", r"a.zip\x3a:b"),
+        (r"a.zip\x3a:b", r"a.zip\\x3a:b"),
+        (":a:::b:", r"\x3aa\x3a\x3a:b\x3a"),
+        ("a: b", "a: b"),
+        ("naïve\n", "naïve\n"),
+    ],
+)
+def test_no_two_names_become_one_text(name: str, text: str) -> None:
+    assert printable(name) == text
+
+
+def test_a_file_named_like_a_member_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "a.zip::b").write_text("x")
+    (name,) = find(tmp_path)
+    (member,) = members_of(Found("a.zip"), [Member("b", 0, 1)])
+    assert name != member.name
+
+
+def test_sources_that_overlap_are_refused(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "ab").mkdir()
+    with pytest.raises(ManifestError, match=r"link: is given twice, as .*a too; give it once"):
+        find(tmp_path / "a", tmp_path / "link")
+    with pytest.raises(ManifestError, match=r"b: lies in .*a, which is given too; give one of"):
+        find(inner, tmp_path / "a")
+    assert find(tmp_path / "a", tmp_path / "ab") == {}
+
+
+def test_the_folder_of_the_results_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is the folder of the results too; give a folder of"):
+        find(tmp_path, leave_out=[tmp_path])
+
+
+def test_a_table_that_asks_for_more_of_a_file_is_looked_into_again(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_text("x")
+    stamps = []
+    for text in ("a.tif,0", "a.tif,0\n./a.tif,1", "a.tif,0\n./a.tif,1"):
+        (tmp_path / "m.csv").write_text(f"image,frame\n{text}\n")
+        found = find(tmp_path / "m.csv")["a.tif"]
+        stamps.append(found.stamp)
+        assert is_as_found(found.path, found.stamp)
+    assert found.frames == (("", 0), ("", 1))  # one file, however it is spelt
+    assert stamps[0] != stamps[1] == stamps[2]
+
+
+def test_a_table_gets_those_members_of_an_archive_that_it_names() -> None:
+    members = [Member(name, k, 5) for k, name in enumerate("abc")]
+    frames = (("b", 2), ("b", 0), ("z", 0))
+    found = [*members_of(Found("x.zip", "/x.zip", "1-2", frames=frames, study="1.2"), members)]
+    assert [(item.name, item.frames, item.study) for item in found[:-1]] == [
+        ("x.zip::b", (("", 2), ("", 0)), "1.2")
+    ]
+    assert (found[-1].name, found[-1].reason) == ("x.zip::z", RejectReason.NOT_FOUND)
+    whole = Found("x.zip", "/x.zip", "1-2", frames=(("", 0),))
+    assert len([*members_of(whole, members)]) == 3
+
+
+def test_whether_a_file_is_as_it_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("x")
+    stamp = find(tmp_path)["a"].stamp
+    assert is_as_found(str(path), stamp)
+    assert is_as_found(str(path), f"{stamp}-3-100")  # a member of it
+    os.utime(path, ns=(1, 1))
+    assert not is_as_found(str(path), stamp)
+    assert not is_as_found(str(tmp_path / "absent"), stamp)
