@@ -264,8 +264,10 @@ def is_as_found(path: str, stamp: str) -> bool:
 
     Args:
         path: as in `Found`.
-        stamp: likewise.
+        stamp: likewise; "" of a file of which nothing was noted, which counts as unchanged.
     """
+    if not stamp:
+        return True
     try:
         now = _stamp(Path(path).stat())
     except (OSError, ValueError):

@@ -171,6 +171,7 @@ def test_a_reader_waits_for_its_next_request_longer_than_for_an_image(radiograph
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as process:
         assert process.stdout is not None
+        receive(process.stdout, 30)  # that it is ready
         question = {**dataclasses.asdict(ReadRequest(radiograph)), "wanted": "records"}
         for pause in (1.5, 0):
             send(process.stdin, json.dumps({**question, "seconds": 1}).encode())
