@@ -71,15 +71,15 @@ def test_share_of_indeterminate_studies_is_compared_where_the_model_has_a_band(
     tmp_path: Path,
 ) -> None:
     band = {"lower": {"value": 0.3}, "upper": {"value": 0.6}}
-    scores = [0.1, 0.3, 0.45, 0.41], [0.59, 0.5, 0.3, 0.6]
+    scores = [0.1, 0.3, 0.45, 0.41], [0.59, 0.5, 0.7, 0.6]
     first, second = (
         read_results(write_results(tmp_path / name, np.array(of * 10), bands={"opacity": band}))
         for name, of in zip("ab", scores, strict=True)
     )
     found = compare_results(first, second)["findings"]["opacity"]
     assert found["band"] == [0.3, 0.6]
-    assert found["indeterminate"]["counts"] == [[30, 40], [30, 40]]
-    assert found["positive"]["counts"] == [[10, 40], [30, 40]]  # at .42
+    assert found["indeterminate"]["counts"] == [[30, 40], [20, 40]]
+    assert found["positive"]["counts"] == [[10, 40], [40, 40]]  # at .42
     older = read_results(write_results(tmp_path / "c", np.array(scores[0])))
     none = compare_results(older, older)["findings"]["opacity"]
     assert (none["band"], none["indeterminate"]) == (None, None)

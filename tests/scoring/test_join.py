@@ -203,8 +203,17 @@ def test_labels_that_cannot_be_joined_are_refused(columns, rows, message, result
         join_scores(results, labels(tmp_path, columns, *rows))
 
 
+def test_one_label_column_is_not_two_findings(results, tmp_path) -> None:
+    write_json(results / "summary.json", {"findings": ["opacity", "effusion"]})
+    table = labels(tmp_path, ["image", "label"], ["a/1.dcm", "1"])
+    with pytest.raises(ManifestError, match="'opacity'; accepted columns are opacity, label_opac"):
+        join_scores(results, table)
+
+
 def test_folder_without_results_is_refused(tmp_path) -> None:
-    with pytest.raises(ManifestError, match=r"lacks summary\.json; give a folder that `medres"):
+    with pytest.raises(
+        ManifestError, match=f"^{tmp_path}: lacks summary.json; give a folder that `medres"
+    ):
         join_scores(tmp_path, labels(tmp_path, ["image", "label"], ["a", "1"]))
 
 
