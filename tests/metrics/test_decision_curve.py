@@ -35,32 +35,93 @@ def as_probability(y: list[float], x: list[float]) -> list[float]:
     return torch.sigmoid(a + b * value)[:, 0].tolist()
 
 
+def compared(file: Path, variable: str, y: list[float], score: list[float]) -> int:
+    """Check every row of a variable; returns how many have a net benefit.
+
+    dcurves takes its threshold 0 for the smallest above it, where net benefit is the rate of true
+    positives; ours begin above 0. `harm` is the test's own, which dcurves takes off.
+    """
+    rows = published(file, variable)
+    n, positives = len(y), sum(y)
+    at = torch.tensor([max(t, 1e-300) for t in rows], dtype=torch.float64)
+    label, scores = (torch.tensor(values, dtype=torch.float64) for values in (y, score))
+    tp, fp = (count.tolist() for count in counts_at(label, scores, at))
+    inside = [t for t in rows if t > 0]
+    curve = decision_curve(y, score, thresholds=inside)
+    assert curve.prevalence == pytest.approx(positives / n)
+    model = dict(zip(inside, curve.model.value, strict=True))
+    avoided = dict(zip(inside, curve.avoided.value, strict=True))
+    for (t, row), true, false in zip(rows.items(), tp, fp, strict=True):
+        harm = float(row["harm"])
+        assert (int(row["n"]), float(row["pos_rate"])) == (n, pytest.approx(positives / n))
+        if "test_pos_rate" in row:
+            assert float(row["test_pos_rate"]) == pytest.approx((true + false) / n, abs=1e-12)
+        assert float(row["tp_rate"]) == pytest.approx(true / n, abs=1e-12)
+        assert float(row["fp_rate"]) == pytest.approx(false / n, abs=1e-12)
+        ours = model[t] - harm if t else true / n - harm
+        assert float(row["net_benefit"]) == pytest.approx(ours, abs=1e-12 / (1 - t))
+        if "net_intervention_avoided" not in row:
+            continue
+        if t:
+            ours = avoided[t] - harm * (1 - t) / t
+            assert float(row["net_intervention_avoided"]) == pytest.approx(ours, abs=1e-10)
+        else:
+            assert row["net_intervention_avoided"] in ("NA", "-Inf")
+    return len(rows)
+
+
 @pytest.mark.parametrize(
-    ("results", "column", "harm"),
+    ("results", "column", "thresholds"),
     [
-        ("dcurves_r_dca_famhistory.csv", "famhistory", 0.0),
-        ("dcurves_r_case1_results.csv", "famhistory", 0.0),
-        ("dcurves_r_simple_binary_dca_result_df.csv", "age", 0.0),
-        ("dcurves_r_case3_results.csv", "marker", 0.0333),
+        ("dcurves_r_dca_famhistory.csv", "famhistory", 100),
+        ("dcurves_r_case1_results.csv", "famhistory", 100),
+        ("dcurves_r_simple_binary_dca_result_df.csv", "age", 100),
+        ("dcurves_r_case3_results.csv", "marker", 36),
     ],
 )
-def test_net_benefit_equals_rs_dcurves(test_data: Path, results: str, column: str, harm: float):
-    rows = read(test_data / "golden" / "dcurves_df_cancer_dx.csv")
-    y, x = ([float(row[name]) for row in rows] for name in ("cancer", column))
+@pytest.mark.parametrize("data", ["dcurves_df_cancer_dx.csv", "dcurves_df_binary.csv"])
+def test_every_row_of_rs_dcurves_is_met(
+    test_data: Path, data: str, results: str, column: str, thresholds: int
+):
+    rows = read(test_data / "golden" / data)
+    y = [float(row["cancer"] in ("1", "TRUE")) for row in rows]
+    x = [float(row[column]) for row in rows]
     score = x if column == "famhistory" else as_probability(y, x)
-    expected = published(test_data / "golden" / results, column)
-    everybody = published(test_data / "golden" / results, "all")
-    thresholds = [t for t in expected if 0 < t < 1]
-    curve = decision_curve(y, score, thresholds=thresholds)
-    assert curve.prevalence == pytest.approx(0.14)
-    for k, t in enumerate(thresholds):
-        row = expected[t]
-        assert curve.model.value[k] - harm == pytest.approx(float(row["net_benefit"]), abs=1e-12)
-        assert curve.all.value[k] == pytest.approx(float(everybody[t]["net_benefit"]), abs=1e-12)
-        if row.get("net_intervention_avoided"):
-            avoided = curve.avoided.value[k] - harm * (1 - t) / t
-            other = float(row["net_intervention_avoided"])
-            assert avoided == pytest.approx(other, abs=1e-10)
+    file = test_data / "golden" / results
+    for variable, scores in ((column, score), ("all", [1.0] * 750), ("none", [0.0] * 750)):
+        assert compared(file, variable, y, scores) == thresholds
+
+
+def test_rs_dcurves_of_censored_patients_is_met_where_no_time_is_needed(test_data: Path):
+    """Case 2 is dcurves' of survival: its rates are Kaplan-Meier's at a time.
+
+    The times to cancer are not in the data beside it, and its prevalence of .14729 is no share of
+    750 patients (105 had cancer). Who is called, and what net benefit makes of its rates, is ours.
+    """
+    file = test_data / "golden" / "dcurves_r_case2_results.csv"
+    rows = read(test_data / "golden" / "dcurves_df_binary.csv")
+    assert not any("time" in name or name.startswith("tt") for name in rows[0])
+    y = torch.tensor([float(row["cancer"] == "TRUE") for row in rows], dtype=torch.float64)
+    score = torch.tensor([float(row["cancerpredmarker"]) for row in rows], dtype=torch.float64)
+    results = published(file, "cancerpredmarker")
+    prevalence = float(results[0.0]["pos_rate"])
+    assert abs(prevalence * 750 - round(prevalence * 750)) > 0.4
+    tp, fp = counts_at(y, score, torch.tensor([*results], dtype=torch.float64))
+    called = ((tp + fp) / 750).tolist()
+    everybody, nobody = published(file, "all"), published(file, "none")
+    inside = [t for t in results if t > 0]
+    curve = decision_curve(y, score, thresholds=inside, prevalence=prevalence)
+    checked = 0
+    for k, (t, row) in enumerate(results.items()):
+        assert float(row["test_pos_rate"]) == pytest.approx(called[k], abs=1e-12)
+        if row["net_benefit"] != "NA":  # few are called, and none is followed so long
+            net = float(row["tp_rate"]) - float(row["fp_rate"]) * t / (1 - t)
+            assert float(row["net_benefit"]) == pytest.approx(net, abs=1e-12)
+            checked += 1
+        assert float(nobody[t]["net_benefit"]) == 0
+    assert checked == 74
+    for t, value in zip(inside, curve.all.value, strict=True):
+        assert float(everybody[t]["net_benefit"]) == pytest.approx(value, abs=1e-12 / (1 - t))
 
 
 @given(cases, st.lists(st.floats(0, 1), min_size=1, max_size=5))
