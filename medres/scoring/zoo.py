@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from medres.scoring.run import Settings
 
 NO_NUMBER = "the bundle's own network gives no number for it"
+MOST_NUMBERS = 2**26  # of an image of nothing: metadata may claim any size
 FAILED_DEVICE = "CUDA error"  # after which a process computes nothing any more
 
 
@@ -144,6 +145,8 @@ class ZooEngine:
     def seconds_an_image(self) -> float:
         """Of the network's time, by the second of two passes of nothing; 0 if it takes none."""
         rows = self.pass_rows
+        if math.prod(self.model.input_shape) > MOST_NUMBERS:
+            return 0.0
         try:
             empty = torch.zeros(rows, *self.model.input_shape)
             self._predict(empty)
