@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.shell import exit_status
+from pipelines.shell import exit_status, say
 from pipelines.zipped import with_model_folder
 
 if TYPE_CHECKING:
@@ -90,10 +90,11 @@ def _score(config: ScoreConfig, run: ScoringRun) -> int:
     if config.plan_only:
         return counts["rejected"]
     summary = _score_planned(config, run, counts["planned"])
-    print(
+    say(
         f"{summary['images_scored']} images of {summary['studies_scored']} studies scored, "
         f"{summary['rejected']} rejected, {summary['not_chosen']} not chosen\n"
-        f"results  {config.out}"
+        f"results  {config.out}",
+        sys.stdout,
     )
     return int(summary["rejected"])
 
@@ -115,7 +116,7 @@ def _watch(config: ScoreConfig, run: ScoringRun) -> int:
 
 
 def _say(plan: Plan) -> Mapping[str, int]:
-    print("\n".join(f"{PROGRAM}: {line}" for line in plan.lines()), file=sys.stderr, flush=True)
+    say("\n".join(f"{PROGRAM}: {line}" for line in plan.lines()), sys.stderr)
     return plan.counts
 
 

@@ -6,7 +6,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from medres.errors import MedresError
 
@@ -24,6 +25,7 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
         The status that the action returns, 0 where it returns none; 2 for an error that the user
         can mend; 130 after Ctrl-C.
     """
+    _open_closed_streams()
     try:
         status = action()
         return status if isinstance(status, int) else 0
@@ -51,6 +53,22 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
             f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr
         )
         return 130
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print a line; whoever reads no further ends no work by it, and changes no status."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Give a program started without standard output or error a place for what it says."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the end
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def format_missing_decoders(rejected: Iterable[RejectedFile]) -> list[str]:

@@ -70,3 +70,34 @@ def test_an_error_of_the_system_that_nobody_can_mend_keeps_its_traceback() -> No
 
     with pytest.raises(OSError, match="a bug"):
         exit_status("medres", fail)
+
+
+def test_a_line_that_nobody_reads_ends_no_work_and_changes_no_status() -> None:
+    code = """
+import sys
+from pipelines.shell import exit_status, say
+def work():
+    sys.stdin.read()
+    say("a line", sys.stdout)
+    return 3
+raise SystemExit(exit_status("medres", work))
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
+        process.stdout.close()
+        process.stdin.close()
+    assert process.returncode == 3
+
+
+def test_a_program_without_output_and_error_keeps_its_status() -> None:
+    code = """
+import sys
+from pipelines.shell import exit_status, say
+def work():
+    say("a line", sys.stderr)
+    sys.stderr.isatty(), sys.stdout.isatty()
+    return 3
+raise SystemExit(exit_status("medres", work))
+"""
+    command = ["sh", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, code]
+    assert subprocess.run(command, check=False).returncode == 3
