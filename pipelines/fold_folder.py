@@ -5,6 +5,7 @@
     FOLDS/
         fold-1/ ...        run folders: pipelines.run_folder
         predictions.csv    every image, scored by the model that has not seen it
+        cases.csv          whose the cases are that the report shows by number; the owner's alone
         report/            of all of them together, with intervals
         folds.md, .json    each fold's own figures, with mean and spread; runs.csv, summary.csv
         model/             the mean of the folds' probabilities, as one MONAI bundle
@@ -34,6 +35,7 @@ from medres.scoring.folds import (
 from medres.training.precision import describe_device, resolve_device
 from medres.training.training_data import count_cases
 from pipelines.run_folder import Judged
+from pipelines.shown_cases import list_fold_cases
 
 
 def judge_folds(
@@ -73,8 +75,11 @@ def judge_folds(
         "notes": [*notes, *figures["notes"]],
         "provenance": provenance,
     }
+    evaluation["cases"], shown = list_fold_cases(
+        folds, [j.test for j in judged], findings, keys=config.out / "cases.csv"
+    )
     card = config.out / "model" / CARD_NAME
-    page = write_evidence(evaluation, config.out / "report", model_card=card)
+    page = write_evidence(evaluation, config.out / "report", model_card=card, sections=[shown])
     print(f"\n{format_sweep(runs, counted='folds')}\n{format_summary(evaluation)}")
     print(f"\nmodel   {config.out / 'model'}\nreport  {page}")
     return page

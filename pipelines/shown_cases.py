@@ -13,6 +13,7 @@ from medres.reports.cases import cases_as_json, select_cases, write_case_keys
 from medres.reports.cases_section import cases_section
 from medres.reports.section import Section
 from medres.scoring.case_scores import CaseScores, ImageScores
+from medres.scoring.folds import Fold
 from medres.scoring.predictor import Predictor
 
 
@@ -59,3 +60,44 @@ def show_cases(
         "which stays with the run."
     )
     return cases_as_json(cases), cases_section(cases, whose=whose, pictures=pictures)
+
+
+def list_fold_cases(
+    folds: Sequence[Fold], images: Sequence[ImageScores], findings: Sequence[str], *, keys: Path
+) -> tuple[dict[str, Any], Section]:
+    """The cases of all folds, each by the threshold of the model that scored it, without pictures.
+
+    Args:
+        folds: each with its test cases.
+        images: of each fold, which its cases were combined of.
+        findings: in the order of the networks' outputs.
+        keys: file that leads from a key back to its case.
+
+    Returns:
+        The section `cases` of `evaluation.json`, and that of the page.
+    """
+    cases = {}
+    for output, name in enumerate(findings):
+        parts = [fold.cases for fold in folds]
+        labels = [label for part in parts for label in part.y_true[:, output].tolist()]
+        scores = [score for part in parts for score in part.y_score[:, output].tolist()]
+        own = [fold.thresholds[name].value for fold in folds if name in fold.thresholds]
+        cuts = [cut for part, cut in zip(parts, own, strict=False) for _ in part.patient_ids]
+        cases[name] = select_cases(
+            labels,
+            scores,
+            cuts if len(own) == len(folds) else None,  # each case by a threshold, or none by any
+            count=cases_of_a_kind(len(findings)),
+        )
+    rows = [
+        [(scored.rows[k].image, scored.rows[k].frame) for k in of]
+        for fold, scored in zip(folds, images, strict=True)
+        for of in fold.cases.images
+    ]
+    write_case_keys(keys, [p for fold in folds for p in fold.cases.patient_ids], rows)
+    unit = folds[0].cases.unit
+    return cases_as_json(cases), cases_section(
+        cases,
+        whose=f"A case is one {unit}; whose it is stands in {keys.name}, which stays with the run.",
+        no_pictures="Pictures stand in each fold's own report, by the model that scored them.",
+    )

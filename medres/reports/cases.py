@@ -55,7 +55,7 @@ class ShownCase:
 def select_cases(
     labels: Sequence[float],
     scores: Sequence[float],
-    threshold: float | None,
+    threshold: float | Sequence[float] | None,
     *,
     count: int = PER_KIND,
 ) -> tuple[ShownCase, ...]:
@@ -68,7 +68,7 @@ def select_cases(
     Args:
         labels: (N,) in {0, 1, NaN} of one finding; NaN = missing, left out.
         scores: (N,) probabilities.
-        threshold: at or above which a case is flagged; None for none.
+        threshold: at or above which a case is flagged, or (N,) each case's own; None for none.
         count: of a kind, at most.
     """
     known = [
@@ -76,13 +76,15 @@ def select_cases(
         for place, (label, score) in enumerate(zip(labels, scores, strict=True))
         if label in (0, 1)
     ]
-    wrong = known if threshold is None else [c for c in known if (c[1] >= threshold) != c[2]]
+    cuts = threshold if isinstance(threshold, Sequence) else [threshold] * len(scores)
+    above = [0.0 if cut is None else s - cut for s, cut in zip(scores, cuts, strict=True)]
+    wrong = known if threshold is None else [c for c in known if (above[c[0]] >= 0) != c[2]]
     missed = sorted((c for c in wrong if c[2]), key=lambda c: c[1])[:count]
     alarms = sorted((c for c in wrong if not c[2]), key=lambda c: -c[1])[:count]
     near = []
     if threshold is not None:
-        right = (c for c in known if (c[1] >= threshold) == c[2])
-        near = sorted(right, key=lambda c: abs(c[1] - threshold))[:count]
+        right = (c for c in known if (above[c[0]] >= 0) == c[2])
+        near = sorted(right, key=lambda c: abs(above[c[0]]))[:count]
     groups = zip(KINDS, (missed, alarms, near), strict=True)
     return tuple(ShownCase(kind, *case) for kind, cases in groups for case in cases)
 

@@ -71,6 +71,26 @@ def test_pooled_decisions_are_those_of_the_folds(folds: Path) -> None:
     assert report["findings"]["label"]["confusion"] == counts
 
 
+def test_pooled_report_shows_cases_by_their_own_folds_thresholds(folds: Path) -> None:
+    report = json.loads((folds / "report" / "evaluation.json").read_text())
+    shown = report["cases"]["label"]
+    keys = rows(folds / "cases.csv")
+    assert (folds / "cases.csv").stat().st_mode & 0o077 == 0
+    assert len({row["key"] for row in keys}) == report["n"]["patients"]
+    pooled = {row["image"]: row for row in rows(folds / "predictions.csv")}
+    assert {row["image"] for row in keys} == set(pooled)
+    for case in shown:
+        of_case = [row for row in keys if row["key"] == case["key"]]
+        scores = [float(pooled[row["image"]]["label_score"]) for row in of_case]
+        assert min(scores) - 1e-6 <= case["score"] <= max(scores) + 1e-6
+    table = report["findings"]["label"]["confusion"]
+    mistakes = [case for case in shown if case["kind"] != "borderline"]
+    assert len(mistakes) == min(4, table["fn"]) + min(4, table["fp"])
+    page = (folds / "report" / "evaluation.html").read_text()
+    assert 'id="cases"' in page
+    assert "Pictures stand in each fold" in page
+
+
 def test_the_ensemble_scores_as_the_mean_of_its_members(
     folds: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,15 @@ def test_score_at_the_threshold_is_flagged() -> None:
     ]  # fmt: skip
 
 
+def test_each_case_may_have_a_threshold_of_its_own() -> None:
+    assert chosen([1, 1, 0, 0], [0.4, 0.4, 0.6, 0.6], [0.3, 0.5, 0.55, 0.9]) == [
+        ("missed", "case-2", 0.4),
+        ("false_alarm", "case-3", 0.6),
+        ("borderline", "case-1", 0.4),
+        ("borderline", "case-4", 0.6),
+    ]
+
+
 def test_without_a_threshold_the_extremes_are_shown() -> None:
     assert chosen([1, 1, 0, 0], [0.2, 0.9, 0.8, 0.1], None, count=1) == [
         ("missed", "case-1", 0.2), ("false_alarm", "case-3", 0.8),
