@@ -69,3 +69,12 @@ def test_tensors_read_back() -> None:
     distance = Distance.fit(draw(50))
     again = Distance.from_tensors(distance.tensors())
     assert torch.equal(again.of(draw(5, 1)), distance.of(draw(5, 1)))
+
+
+def test_what_never_varied_in_training_still_may_by_a_hundredth() -> None:
+    values = torch.tensor([[0.0, 5.0], [2.0, 5.0]], dtype=torch.float64)
+    fitted = Distance.fit(values)
+    # the spreads are √2 and 0, whose root mean square is 1
+    assert fitted.spread.tolist() == pytest.approx([2**0.5, 0.01], abs=1e-9)
+    assert fitted.variances.tolist() == pytest.approx([1.0])
+    assert fitted.rest.tolist() == pytest.approx([1e-4])
