@@ -31,6 +31,7 @@ def summary(**changes: Any) -> dict[str, Any]:
         "inputs": 371,
         "images_scored": 324,
         "studies_scored": 162,
+        "studies_of_several_patients": 0,
         "rejected": 35,
         "not_chosen": 12,
         "rejected_by_reason": {"no_decoder": 25, "truncated": 7, "not_dicom": 3},

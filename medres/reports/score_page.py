@@ -16,6 +16,7 @@ from medres.files import read_json, write_text
 from medres.reports.histogram import draw_histogram
 from medres.reports.summary import RESEARCH_USE
 from medres.reports.template_environment import template_environment
+from medres.scoring.plan import mixed_in_words
 
 PAGE_NAME = "summary.html"
 BESIDE = ("studies.csv", "images.csv", "rejected.jsonl", "not_chosen.jsonl", "summary.json")
@@ -139,6 +140,8 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
         )
     if summary["missing_decoders"]:
         notes.append("For some of them a decoder is missing: install it, and retry the rejected.")
+    if mixed := summary.get("studies_of_several_patients"):
+        notes.append(f"{mixed_in_words(mixed)}. Each was scored as one.")
     guard = summary.get("guard")
     if guard is None:
         notes.append("No guard was asked: images of another kind were scored like any other.")

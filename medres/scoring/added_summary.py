@@ -8,6 +8,11 @@ from typing import Any
 
 from medres.scoring.summary import Throughput
 
+COUNTS = (
+    *("inputs", "images_scored", "studies_scored", "studies_of_several_patients"),
+    *("rejected", "not_chosen"),
+)
+
 
 def add_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The summary of one run over all that these hold; times are those of all, added up.
@@ -20,24 +25,13 @@ def add_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **first,
         "shard": {"number": 0, "of": 1},
         "files": first["sources"]["files"],  # one with images of several studies is in many shards
-        **{
-            name: sum(summary[name] for summary in summaries)
-            for name in ("inputs", "images_scored", "studies_scored", "rejected", "not_chosen")
-        },
+        **{name: sum(summary[name] for summary in summaries) for name in COUNTS},
         **{
             name: _add_counts(summary[name] for summary in summaries)
             for name in ("rejected_by_reason", "not_chosen_by_reason", "missing_decoders")
         },
         "histograms": {
-            finding: {
-                unit: [
-                    sum(bins)
-                    for bins in zip(
-                        *(s["histograms"][finding][unit] for s in summaries), strict=True
-                    )
-                ]
-                for unit in ("images", "studies")
-            }
+            finding: _add_bins([summary["histograms"][finding] for summary in summaries])
             for finding in first["findings"]
         },
         "studies_positive": {

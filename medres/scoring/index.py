@@ -319,6 +319,13 @@ class Index:
         ).fetchone()
         return row
 
+    def count_mixed_studies(self) -> int:
+        """How many studies have chosen images of several patients, by their Patient ID."""
+        return self._count(
+            "(SELECT study FROM pictures WHERE left_out = '' AND patient != '' GROUP BY study "
+            "HAVING count(DISTINCT patient) > 1)"
+        )
+
     def tally(self, what: Literal["rejected", "not_chosen", "no_decoder"]) -> dict[str, int]:
         """How often each reason was given, the most frequent first."""
         counts: dict[str, int] = {}

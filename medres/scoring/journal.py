@@ -21,10 +21,15 @@ from typing import IO, Any, Self
 
 from medres.data.pseudonyms import Keys
 from medres.errors import ResultsError
-from medres.scoring.sealed_lines import SealedLines, add_checksum, check_line
+from medres.scoring.sealed_lines import CRC_DIGITS, SealedLines, add_checksum, check_line
 
 NAME, LOCK = "journal.jsonl", "lock"
 SCHEMA = "medres.journal/2"
+DIGITS, START = frozenset(b"0123456789abcdef"), b'{"journal":"medres.journal/'
+NO_HEAD = (
+    "its first line, which says whose results these are, is damaged, or it is another program's "
+    "file; nothing is added to it: give another folder, or put the file back as it was"
+)
 
 
 class Journal:
@@ -47,11 +52,10 @@ class Journal:
         self._lock = _take_lock(folder / LOCK)
         self._file = _open_private(self.path)
         try:
+            _check_start(self.path)
             self._end = _cut_broken_end(self._file)
             head = _read_head(self.path)
             if head is None:
-                self._file.truncate(0)
-                self._end = 0
                 self._commit(add_checksum(json.dumps({"journal": SCHEMA, **identity}).encode()))
                 _sync_folder(folder)
             else:
@@ -108,10 +112,22 @@ class Journal:
         self.close()
 
 
-def _read_head(path: Path) -> dict[str, Any] | None:
-    """The first sound line; None where there is none."""
+def _check_start(path: Path) -> None:
+    """Refuse a file that no journal begins like, before anything of it is cut off."""
     with path.open("rb") as file:
-        text = next((text for line in file if (text := check_line(line)) is not None), None)
+        start = file.read(64)
+    digits, text = start[:CRC_DIGITS], start[CRC_DIGITS:].replace(b" ", b"")
+    if not (set(digits) <= DIGITS and (text.startswith(START) or START.startswith(text))):
+        raise ResultsError(f"{path}: {NO_HEAD}")
+
+
+def _read_head(path: Path) -> dict[str, Any] | None:
+    """The first line; None where there is none yet."""
+    with path.open("rb") as file:
+        line = file.readline()
+    text = check_line(line)
+    if line and text is None:
+        raise ResultsError(f"{path}: {NO_HEAD}")
     return None if text is None else json.loads(text)
 
 

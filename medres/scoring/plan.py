@@ -37,6 +37,7 @@ class Plan:
         rejected: reason codes with their counts.
         not_chosen: why, with counts.
         missing_decoders: what lacks, with counts.
+        mixed_studies: with images of several patients.
         rule: that chose.
         expected_seconds: from here to the end.
         own_chain: whether images are read by a model's own chain, whose time nobody foresees.
@@ -48,6 +49,7 @@ class Plan:
     rejected: Mapping[str, int]
     not_chosen: Mapping[str, int]
     missing_decoders: Mapping[str, int]
+    mixed_studies: int
     rule: ImageRule
     expected_seconds: float
     own_chain: bool = False
@@ -66,6 +68,8 @@ class Plan:
             lines.append(f"  {counts['rejected']} rejected: {_listed(self.rejected)}")
         for lack, count in self.missing_decoders.items():
             lines.append(f"  {count} {'file' if count == 1 else 'files'}: {lack}")
+        if self.mixed_studies:
+            lines.append(f"  {mixed_in_words(self.mixed_studies)}")
         more = " beside what the bundle's own chain takes" if self.own_chain else ""
         lines.append(f"  expected time: {_duration(self.expected_seconds)}{more}")
         return lines
@@ -101,10 +105,18 @@ def make_plan(
         rejected=index.tally("rejected"),
         not_chosen=index.tally("not_chosen"),
         missing_decoders=index.tally("no_decoder"),
+        mixed_studies=index.count_mixed_studies(),
         rule=rule,
         expected_seconds=reading + network if together else max(reading, network),
         own_chain=own_chain,
     )
+
+
+def mixed_in_words(studies: int) -> str:
+    """What somebody has to look into, since each of these gets one score."""
+    what = "study holds" if studies == 1 else "studies hold"
+    what = f"{studies:,} {what} images of several patients"
+    return f"{what}, by their Patient ID; keys.parquet tells which"
 
 
 def _reading_seconds(index: Index) -> float:

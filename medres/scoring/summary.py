@@ -75,6 +75,7 @@ def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) 
     return {
         **{name: counts[name] for name in ("files", "inputs", "images_scored")},
         "studies_scored": number_of_studies,
+        "studies_of_several_patients": index.count_mixed_studies(),
         "rejected": counts["rejected"],
         "not_chosen": counts["not_chosen"],
         "rejected_by_reason": index.tally("rejected"),

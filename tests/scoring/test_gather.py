@@ -32,6 +32,7 @@ TABLES = (
     *("keys.parquet", "rejected.jsonl", "not_chosen.jsonl"),
 )
 ADDED = {
+    "studies_of_several_patients",
     *("files", "inputs", "images_scored", "studies_scored", "rejected", "not_chosen"),
     *("rejected_by_reason", "not_chosen_by_reason", "missing_decoders", "histograms"),
     *("studies_positive", "studies_decided", "scanners", "guard", "throughput"),
@@ -331,6 +332,7 @@ def test_summaries_are_added_up() -> None:
         summary_by_hand(
             sources={"files": 500, "digest": "0"},
             throughput=throughput,
+            studies_of_several_patients=1,
             studies_decided={"opacity": {"negative": 3, "indeterminate": 2, "positive": 1}},
             scanners=[{"modality": "DX", "manufacturer": maker, "images": 5}, *common],
             guard={
@@ -351,6 +353,7 @@ def test_summaries_are_added_up() -> None:
     assert (total["files"], total["inputs"], total["images_scored"]) == (500, 742, 648)
     assert total["rejected_by_reason"] == {"no_decoder": 50, "truncated": 14, "not_dicom": 6}
     assert total["histograms"]["opacity"]["images"][:3] == [240, 120, 62]
+    assert total["studies_of_several_patients"] == 2
     assert total["studies_positive"] == {"opacity": 58}
     assert total["studies_decided"] == {
         "opacity": {"negative": 6, "indeterminate": 4, "positive": 2}

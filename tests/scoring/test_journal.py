@@ -78,6 +78,33 @@ def test_a_journal_cut_at_any_byte_holds_the_whole_lines_before_the_cut(tmp_path
         assert entries_of(tmp_path) == [*expected, image("new.dcm")]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"level": "info"}\n{"level": "warning"}\n',
+        b"another program's, without an end of line",
+        b'0000abcd {"journal": "medres.journal/2"}\n0000abcd {}\n',
+    ],
+)
+def test_a_file_that_is_no_journal_is_refused_and_stays(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"its first line, .* is damaged, or it is another"):
+        Journal(tmp_path, IDENTITY, KEYS)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_first_line_is_told_and_costs_no_other(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = tmp_path / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60] + b"?" + whole[61:])
+    with pytest.raises(ResultsError, match="its first line"):
+        Journal(tmp_path, IDENTITY, KEYS)
+    path.write_bytes(whole)
+    assert len(entries_of(tmp_path)) == 5
+
+
 def test_a_damaged_line_counts_as_absent(tmp_path: Path) -> None:
     entries = fill(tmp_path)
     path = tmp_path / "journal.jsonl"

@@ -5,6 +5,7 @@ import re
 import resource
 import sqlite3
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from medres.bundle.directory import Model
 from medres.data.image_rule import ImageRule
 from medres.data.table import read_table
 from medres.errors import ConfigError, ResultsError
+from medres.reports.score_page import describe_results
 from medres.scoring.look import Shard
 from medres.scoring.run import check_complete, open_run
 from medres.scoring.secret import open_secret
@@ -313,3 +315,21 @@ def test_a_temporary_folder_that_is_full_is_said(model: Model, tmp_path: Path) -
         open_run(tmp_path / "out", [tmp_path], model, SETTINGS, KEYS),
     ):
         raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_study_of_several_patients_is_said_before_and_after(
+    make_radiograph: Callable[..., bytes], model: Model, tmp_path: Path
+) -> None:
+    for number, (study, patient) in enumerate([(1, "A"), (1, "B"), (2, "A"), (2, "A"), (3, "")]):
+        content = make_radiograph(number, study, PatientID=patient)
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    with open_run(tmp_path / "out", [tmp_path], model, SETTINGS, KEYS) as run:
+        run.look()
+        words = "1 study holds images of several patients, by their Patient ID; keys.parquet"
+        assert any(words in line for line in run.plan().lines())
+        for _ in run.score():
+            pass
+        summary = run.write(tmp_path / "out")
+    assert summary["studies_of_several_patients"] == 1
+    assert summary["studies_scored"] == 3
+    assert any(words in note for note in describe_results(summary))
