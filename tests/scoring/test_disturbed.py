@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS
 from medres.scoring.run import open_run
+from pipelines.score import REJECTED, main
 
 KILLS = 50
 
@@ -76,6 +78,41 @@ def test_fifty_kills_at_random_moments_leave_the_same_tables(
     out = tmp_path / str(finished)
     score(archive_template, out, load_model(model_folder))
     assert_same(whole, out)
+
+
+@pytest.mark.slow
+def test_kills_between_any_two_files_that_take_their_place_leave_the_same_folder(
+    whole: Path, archive_template: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """The command itself, tables and page: killed before each move of a finished file, in turn."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["medres.scoring.run", "pipelines.score", __name__])
+    secret, out = tmp_path / "secret", tmp_path / "out"
+    secret.write_bytes(KEYS.secret)
+    argv = [str(archive_template), "--model", str(model_folder), "--out", str(out)]
+    argv += ["--site-secret", str(secret), "--workers", "2", "--device", "cpu"]
+    for moves in range(20):
+        process = context.Process(target=run_until_a_move, args=(argv, moves))
+        process.start()
+        process.join()
+        if process.exitcode == REJECTED:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert moves >= 9  # seven tables, the summary, its page
+    assert_same(whole, out)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert (out / "summary.html").exists()
+
+
+def run_until_a_move(argv: list[str], moves: int) -> None:
+    left = iter(range(moves))
+
+    def watch(event: str, _: tuple[Any, ...]) -> None:
+        if event == "os.rename" and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    sys.exit(main(argv))
 
 
 def run_to_the_end(archive: Path, out: Path, model_folder: Path) -> None:
