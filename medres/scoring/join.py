@@ -262,7 +262,7 @@ def _path_finder(index: Table) -> Callable[[str], list[Row]]:
         by_last[posixpath.basename(row["image"])].append(row)
 
     def find(cell: str) -> list[Row]:
-        name = posixpath.normpath(cell.replace("\\", "/")) if cell else ""
+        name = posixpath.normpath(cell.replace("\\", "/"))
         alone = by_last.get(posixpath.basename(name), [])
         return by_name.get(cell) or by_name.get(name) or (alone if len(alone) == 1 else [])
 

@@ -153,6 +153,64 @@ def test_frames_are_told_apart_where_the_labels_do(results, tmp_path) -> None:
     assert [row[3] for row in join_scores(results, table).rows] == ["0.4"]
 
 
+def test_two_frames_of_an_image_may_be_labelled_apart(results, tmp_path) -> None:
+    rows = [["b/3.dcm", "0", "1"], ["b/3.dcm", "1", "0"]]
+    joined = join_scores(results, labels(tmp_path, ["image", "frame", "label"], *rows))
+    assert [(row[2], row[3]) for row in joined.rows] == [("1", "0.3"), ("0", "0.4")]
+
+
+@pytest.mark.parametrize("column", ["opacity", "label_opacity", "label", "y_true"])
+def test_one_finding_has_its_label_under_any_of_these_names(column, results, tmp_path) -> None:
+    joined = join_scores(results, labels(tmp_path, ["image", column], ["a/1.dcm", "1.0"]))
+    assert joined.columns[2:4] == ("opacity", "opacity_score")
+    assert joined.rows[0][2:4] == ("1", "0.1")
+
+
+def change_keys(results: Path, column: str, *cells: str) -> None:
+    """Other cells in the first rows of `keys.parquet`."""
+    keys = read_table(results / "keys.parquet")
+    rows = [dict(row) for row in keys.rows]
+    for row, cell in zip(rows, cells, strict=False):
+        row[column] = cell
+    write_table(results / "keys.parquet", keys.columns, [[*row.values()] for row in rows])
+
+
+@pytest.mark.parametrize("column", ["image", "sop_instance_uid", "study_instance_uid"])
+def test_an_empty_cell_names_nothing(column, results, tmp_path) -> None:
+    change_keys(results, column, "unreadable/" if column == "image" else "")
+    other = {"image": "a/2.dcm", "sop_instance_uid": "3.2", "study_instance_uid": "1.2"}[column]
+    joined = join_scores(results, labels(tmp_path, [column, "label"], ["", "1"], [other, "0"]))
+    assert joined.labels_without_input == (0,)
+    assert {row[2] for row in joined.rows} == {"0"}
+
+
+def test_an_empty_patient_id_is_nobody(results, tmp_path) -> None:
+    change_keys(results, "patient_key", KEYS.of_patient(""))
+    table = labels(tmp_path, ["patient_id", "label"], ["", "1"], ["BERT", "0"])
+    assert [row[0] for row in join_scores(results, table, KEYS).rows] == ["s3"]
+
+
+def test_a_last_name_stands_for_a_file_only_where_no_other_has_it(results, tmp_path) -> None:
+    change_keys(results, "image", "a/1.dcm", "b/1.dcm", "c/3.dcm", "1.dcm")
+    rows = [["b\\x\\..\\1.dcm", "1"], ["z/1.dcm", "1"], ["z/3.dcm", "1"], ["./1.dcm", "0"]]
+    joined = join_scores(results, labels(tmp_path, ["image", "label"], *rows))
+    assert [row[0] for row in joined.rows] == ["i2", "i3", "i3", "i4"]
+    assert joined.labels_without_input == (1,)
+
+
+def test_an_input_without_a_study_takes_no_label_of_one(results, tmp_path) -> None:
+    change_keys(results, "study_key", "s1", "")
+    rows = [["1.1", "1"], ["1.2", "0"]]
+    joined = join_scores(results, labels(tmp_path, ["study_instance_uid", "label"], *rows))
+    assert [row[0] for row in joined.rows] == ["s1", "s2"]
+
+
+def test_the_secret_is_asked_for_only_where_patients_alone_name_the_rows(results, tmp_path) -> None:
+    table = labels(tmp_path, ["image", "patient_id", "label"], ["z.dcm", "ANNA", "1"])
+    with pytest.raises(ManifestError, match=r"by image, patient_id; give labels of the images"):
+        join_scores(results, table)
+
+
 @pytest.mark.parametrize(("column", "cell"), [("study_instance_uid", "1.2"), ("study_key", "s2")])
 def test_studies_have_the_studies_score_and_a_withheld_one_none(
     column, cell, results, tmp_path
