@@ -155,12 +155,6 @@ def read_header(path: Path, frame: int = 0) -> Header:
     return header
 
 
-@told_alone
-def count_dicom_frames(path: Path) -> int:
-    """Number of Frames (0028,0008), 1 where absent."""
-    return read_dicom_record(path).number_of_frames
-
-
 def _read_dataset(
     path: Path, *, stop_before_pixels: bool = False, keywords: list[str] | None = None
 ) -> tuple[Dataset, bytes]:

@@ -10,7 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Self, TypeVar
 
 from medres.errors import RejectReason, UnreadableImageError
-from medres.imaging.grayscale import GrayscaleImage
 from medres.imaging.isolated import ImageFacts, IsolatedReader
 from medres.imaging.limits import LIMITS, Limits
 from medres.imaging.reader_protocol import ReadRequest
@@ -141,37 +140,22 @@ class ReaderPool:
         self.close()
 
 
-def read_ahead(
+def inspect_ahead(
     requests: Iterable[ReadRequest], workers: int | None = None
-) -> Generator[GrayscaleImage | UnreadableImageError, None, None]:
-    """Read many images in several processes, in order, a few ahead of the one asked for.
+) -> Generator[ImageFacts | UnreadableImageError, None, None]:
+    """What many images are like, read in several processes, in order, a few ahead.
 
     Args:
         requests: taken as they are needed.
         workers: reading processes; None for one a processor, at most 8.
 
     Yields:
-        An image a request, or the error that it was refused with.
+        What a request's image is like, or the error that it was refused with.
     """
-    return _ahead(IsolatedReader.read, requests, workers)
-
-
-def inspect_ahead(
-    requests: Iterable[ReadRequest], workers: int | None = None
-) -> Generator[ImageFacts | UnreadableImageError, None, None]:
-    """The same for what images are like; see `read_ahead`."""
-    return _ahead(IsolatedReader.inspect, requests, workers)
-
-
-def _ahead(
-    call: Call[Result],
-    requests: Iterable[ReadRequest],
-    workers: int | None,
-) -> Generator[Result | UnreadableImageError, None, None]:
-    waiting: deque[Future[Result | UnreadableImageError]] = deque()
+    waiting: deque[Future[ImageFacts | UnreadableImageError]] = deque()
     with ReaderPool(workers) as pool:
         for request in requests:
-            waiting.append(pool.ask(call, request))
+            waiting.append(pool.ask(IsolatedReader.inspect, request))
             if len(waiting) > 2 * pool.count:
                 yield waiting.popleft().result()
         while waiting:

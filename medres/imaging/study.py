@@ -100,20 +100,6 @@ class _Member:
     key: tuple[str, str]
 
 
-def read_series(paths: Iterable[str | Path]) -> tuple[Series, ...]:
-    """The series of a set of DICOM files, each with its slices in order.
-
-    Args:
-        paths: of files in any order, of any number of series; multi-frame files count a slice a
-            frame.
-
-    Raises:
-        UnreadableImageError: a file that is no DICOM picture; `scan_studies` goes on instead.
-    """
-    members = [member for path in paths for member in _read_members(Path(path))]
-    return _build_series(members)
-
-
 def scan_studies(paths: Iterable[str | Path]) -> StudyScan:
     """The studies of a set of files; what is no DICOM picture is told apart, with its reason."""
     members: list[_Member] = []

@@ -16,7 +16,6 @@ from medres.data.pseudonyms import Keys
 from medres.scoring.pictures import Facts, Picture, Planned, Row
 from medres.scoring.sources import Found
 
-Status = Literal["planned", "scored", "rejected"]
 ELSEWHERE = "another shard"
 COPY = "a copy of another image"
 ADDRESS = "p.name || iif(p.part = '', '', '::' || p.part)"

@@ -16,7 +16,6 @@ PAGE_ROWS = 50
 KEY, FLAG, REASON = "study_key", "guard_flag", "guard_reason"
 FACTS = ("images", "modality", "manufacturer")
 GUARD = ("guard_distance", FLAG, REASON)
-UIDS = ("study_instance_uid",)
 SIDES = ("_right", "_left")
 
 

@@ -25,7 +25,6 @@ from medres.imaging.read import read_grayscale, read_record
 
 DICOM = [*made_dicom()]
 OTHERS = [*made_pictures(), *made_arrays(), *made_volumes()]
-VRS = ["US", "SS", "DS", "IS", "CS", "LO", "UN", "OW", "SQ"]
 REPEATABLE = settings(
     max_examples=120,
     deadline=None,

@@ -22,7 +22,7 @@ from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS
 from medres.imaging.read import pixel_digest, read_grayscale
-from medres.imaging.reader_pool import ReaderPool, inspect_ahead, read_ahead
+from medres.imaging.reader_pool import ReaderPool, inspect_ahead
 from medres.imaging.reader_protocol import ReadRequest, receive, send
 from medres.imaging.resampling import Fit
 
@@ -139,14 +139,13 @@ def test_many_are_read_in_order_and_the_refused_stand_in_their_place(
 ) -> None:
     (tmp_path / "empty.png").touch()
     names = [radiograph, str(tmp_path / "empty.png"), str(tmp_path / "absent.png")] * 4
-    found = list(read_ahead(map(ReadRequest, names), workers=2))
+    found = list(inspect_ahead(map(ReadRequest, names), workers=2))
     assert [getattr(item, "reason", "read") for item in found] == [
         "read",
         "empty_file",
         "not_found",
     ] * 4
-    facts = list(inspect_ahead([ReadRequest(radiograph)], workers=1))
-    assert getattr(facts[0], "digest", "") == pixel_digest(read_grayscale(radiograph))
+    assert getattr(found[0], "digest", "") == pixel_digest(read_grayscale(radiograph))
 
 
 def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +157,7 @@ def test_readers_end_when_nobody_asks_on(radiograph: str, monkeypatch: pytest.Mo
         made.append(self)
 
     monkeypatch.setattr(isolated.IsolatedReader, "__init__", remember)
-    reading = read_ahead((ReadRequest(radiograph) for _ in range(100)), workers=2)
+    reading = inspect_ahead((ReadRequest(radiograph) for _ in range(100)), workers=2)
     next(reading)
     reading.close()
     assert made

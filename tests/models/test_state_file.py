@@ -10,8 +10,6 @@ import torch
 from medres.errors import WeightsError
 from medres.models.state_file import read_state_file
 
-PICKLE = "made/data.pkl"
-
 
 class Call:
     """Unpickled, it calls a function."""
