@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.bundle.directory import Model, build_network
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
@@ -153,9 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{arguments.turns} turns, one process and\none thread; in each turn every file runs once."
     )
     text = report(times, sizes, setting)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     return 0
 
 

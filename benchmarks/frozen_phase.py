@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.models.resnet import GrayscaleResNet
 from medres.models.stages import Stage
 from medres.training.dataset import EpochSampler, build_loader
@@ -291,9 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         turns = Turns(counts, arguments.epochs, arguments.batches)
         results[precision] = measure(turns, precision)
     text = report(results, turns)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     default = next(iter(results.values()))
     return int(any(default[stage].epoch_ratio < target for stage, target in TARGETS.items()))
 

@@ -26,7 +26,7 @@ from scipy.ndimage import binary_dilation
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.bundle.directory import Model, load_model
 from medres.data.manifest import Manifest, ManifestRow, read_manifest
 from medres.imaging.read import read_grayscale
@@ -145,9 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         own = [judge(heat[small, small], mask[small, small], widened) for heat in maps]
         found.append(own)
     text = report(np.array(found, dtype=np.float64), float(np.mean(chances)), len(rows))
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     return 0
 
 

@@ -24,7 +24,7 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from benchmarks.wrong_images import foreign, read, spoilt
 from medres.bundle.directory import Model, load_model
 from medres.data.manifest import Manifest, read_manifest
@@ -206,9 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             *parts,
         ]
     )
-    print(section)
-    if options.out:
-        write_section(options.out, section)
+    show_section(section, options.out)
     return 0
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -247,9 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     memory = None if arguments.no_memory else memory_apart(MEMORY_ROWS, RESAMPLES)
     text = report(results, memory, arguments.threads)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     missed = any(r.ratio < r.target for r in results)
     return int(missed or (memory is not None and memory[0] > MEMORY_LIMIT_GIB))
 

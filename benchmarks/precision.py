@@ -24,7 +24,7 @@ from monai.data import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.models.resnet import GrayscaleResNet
 from medres.training.dataset import EpochSampler, build_loader
 from medres.training.plan import TrainingPlan
@@ -155,9 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{arguments.size},\n{arguments.epochs} epochs of batches of {BATCH}, no augmentation."
     )
     text = report(areas, setting)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     fp32, bf16 = areas.values()
     noise = (statistics.variance(fp32) + statistics.variance(bf16)) / arguments.seeds
     return int(statistics.mean(fp32) - statistics.mean(bf16) > 2 * noise**0.5)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 
 SIDE = 2048
 BITS = 12
@@ -213,9 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_equal_pictures(chains, paths[0])
         timings = time_chains(chains, paths, arguments.turns)
     text = report(timings, arguments.turns)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     return int(any(timing.ratio < TARGETS.get(timing.name, 0.0) for timing in timings))
 
 

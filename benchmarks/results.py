@@ -36,6 +36,13 @@ def write_section(path: Path, section: str) -> None:
     path.write_text(text.strip() + "\n", encoding="utf-8")
 
 
+def show_section(section: str, path: Path | None) -> None:
+    """Print a section, and put it into RESULTS.md where a path is given."""
+    print(section)
+    if path:
+        write_section(path, section)
+
+
 def seen_on(packages: Sequence[str], *, threads: int = 1) -> str:
     """When, on what machine and with which versions: two lines of a section.
 

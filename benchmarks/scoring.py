@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.reading import BITS, SIZE, radiograph_pixels, write_radiograph
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 
 if TYPE_CHECKING:
     from medres.bundle.directory import Model
@@ -282,9 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         score_one(*options.one)
         return 0
     section: Any = run(options)
-    print(section)
-    if options.out:
-        write_section(options.out, section)
+    show_section(section, options.out)
     return 0
 
 

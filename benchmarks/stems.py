@@ -29,7 +29,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.config import STEM_INITS, StemInit, StemName
 from medres.models.fold import relative_error
 from medres.models.resnet import DEPTHS, GrayscaleResNet
@@ -325,9 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options: Any = parser.parse_args(argv)
     torch.set_num_threads(1)
     section = report(options.depths, options.weights)
-    if options.out:
-        write_section(options.out, section)
-    print(section)
+    show_section(section, options.out)
     return 0
 
 

@@ -27,7 +27,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.results import seen_on, write_section
+from benchmarks.results import seen_on, show_section
 from medres.models.resnet import GrayscaleResNet
 from medres.training.losses import ClassificationLoss
 from medres.training.optimizer import build_optimizer
@@ -169,9 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     timings = time_steps(build_steps(), arguments.turns)
     text = report(timings, arguments.turns)
-    print(text)
-    if arguments.out:
-        write_section(arguments.out, text)
+    show_section(text, arguments.out)
     bf16 = resolve_precision("auto", torch.device("cpu")) == "bf16"
     return int(bf16 and timings[-1].ratio < TARGET)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medres.data.score_table import ScoreTable
     from medres.metrics.operating_point import Threshold
     from medres.metrics.three_way import Band
+    from pipelines.recalibrate import RecalibrateConfig
     from pipelines.report import ReportConfig
 
 Unit = Literal["auto", "row", "study", "patient"]
@@ -86,7 +87,7 @@ def choose_thresholds(
     if config.threshold:
         raise ConfigError("give --threshold or --validation, not both")
     validation = read_cases(config.validation, table.findings, config.unit)
-    return thresholds_of(validation, rule_of(config))
+    return thresholds_of(validation, rule_of(config, config.prevalence))
 
 
 def choose_bands(
@@ -111,7 +112,7 @@ def choose_bands(
             raise ConfigError("--band-at chooses a band on validation: give --validation too")
         validation = read_cases(config.validation, table.findings, config.unit)
         cases = cases_of_table(validation, "image")
-        return cases.choose_bands(validation.findings, rule_of(config))
+        return cases.choose_bands(validation.findings, rule_of(config, config.prevalence))
     if config.band:
         lower, upper = (Threshold(value, "given by hand", 0) for value in config.band)
         return dict.fromkeys(table.findings, Band(lower, upper)), []
@@ -168,8 +169,18 @@ def choose_unit(
     ]
 
 
-def rule_of(config: ReportConfig) -> EvaluationConfig:
-    """What the options ask of a threshold and a band."""
+def rule_of(
+    config: ReportConfig | RecalibrateConfig, prevalence: float | None = None
+) -> EvaluationConfig:
+    """What the options ask of a threshold and a band.
+
+    Args:
+        config: with the options of `add_rule_options`.
+        prevalence: of the target population, for the rule cost.
+
+    Raises:
+        ConfigError: a rate of the band is none.
+    """
     from medres.config import EvaluationConfig
 
     return EvaluationConfig(
@@ -178,7 +189,7 @@ def rule_of(config: ReportConfig) -> EvaluationConfig:
         specificity=config.target,
         target_by=config.target_by,
         miss_cost=config.miss_cost,
-        prevalence=config.prevalence,
+        prevalence=prevalence,
         band=checked_band(config.band_at),
     )
 

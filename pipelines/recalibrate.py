@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.decision_options import add_rule_options, checked_band
+from pipelines.decision_options import add_rule_options, rule_of
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class RecalibrateConfig:
 def run(config: RecalibrateConfig) -> Path:
     """Fit, write and say what changed; returns the model's folder."""
     from medres.bundle.directory import load_model, write_bundle
-    from medres.config import EvaluationConfig
     from medres.data.score_table import read_scores
     from medres.errors import ConfigError
     from medres.files import file_digest
@@ -69,15 +68,7 @@ def run(config: RecalibrateConfig) -> Path:
     model = load_model(config.model)
     local = read_scores(config.scores, model.record.findings)
     check_unseen(model, local)
-    asked = EvaluationConfig(
-        threshold_rule=config.rule,
-        sensitivity=config.target,
-        specificity=config.target,
-        target_by=config.target_by,
-        miss_cost=config.miss_cost,
-        band=checked_band(config.band_at),
-    )
-    result = recalibrate(model.record, local, asked, file_digest(config.scores))
+    result = recalibrate(model.record, local, rule_of(config), file_digest(config.scores))
     folder = config.out or config.model
     if config.out:
         if config.out.exists():

@@ -229,7 +229,7 @@ def compare_tables(
     theirs = thresholds if config.threshold else {}
     if config.compare_validation:
         validation = read_cases(config.compare_validation, table.findings, config.unit)
-        theirs, _ = thresholds_of(validation, rule_of(config))
+        theirs, _ = thresholds_of(validation, rule_of(config, config.prevalence))
     comparison = compare_models(
         table.y_true,
         table.y_score,
