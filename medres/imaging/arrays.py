@@ -130,11 +130,14 @@ def _check_unit_range(path: Path, values: NDArray[Any]) -> None:
 def _open_array(path: Path, member: str) -> NDArray[Any]:
     check_file(path)
     stat = path.stat()
-    return _load_array(path, member, (stat.st_mtime_ns, stat.st_size))
+    # Members of an archive are given by one path, one after the other: within a tick of the clock
+    # that times files, size and time tell none from the next.
+    version = (stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size)
+    return _load_array(path, member, version)
 
 
 @functools.lru_cache(maxsize=2)
-def _load_array(path: Path, member: str, version: tuple[int, int]) -> NDArray[Any]:  # noqa: ARG001
+def _load_array(path: Path, member: str, version: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
     """The array, kept: a member of an npz can only be inflated whole, at every image anew.
 
     `version` is part of the cache's key only: a file that has changed is loaded again.

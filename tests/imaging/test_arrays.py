@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,15 @@ def test_changed_file_is_read_anew(tmp_path):
     assert read_grayscale(path, intensity="modality").pixels[0, 0] == 0
     np.savez(path, images=IMAGES + 1, more=IMAGES)
     assert read_grayscale(f"{path}::images", intensity="modality").pixels[0, 0] == 1
+
+
+def test_a_file_in_anothers_place_is_read_anew_though_size_and_time_are_equal(tmp_path):
+    path = tmp_path / "a.npy"
+    for value in (7, 8):
+        np.save(tmp_path / "next.npy", np.full((2, 3), value, np.uint8))
+        os.utime(tmp_path / "next.npy", ns=(0, 0))
+        (tmp_path / "next.npy").replace(path)
+        assert read_grayscale(path, intensity="modality").pixels[0, 0] == value
 
 
 def test_items_of_one_member_inflate_it_once(archive, monkeypatch):

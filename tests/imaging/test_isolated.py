@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -202,3 +203,27 @@ def test_a_reader_that_died_while_idle_spoils_no_archive(tmp_path: Path) -> None
         process.kill()
         members = pool.now(IsolatedReader.list_members, str(tmp_path / "a.zip"))
     assert [member.name for member in members] == ["b"]
+
+
+@pytest.mark.parametrize("packing", ["zip", "tar"])
+def test_arrays_in_an_archive_are_each_its_own(tmp_path: Path, packing: str) -> None:
+    """All have one size, and are written to memory within a tick of the clock that times files."""
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8)).astype(np.uint8)
+    path = tmp_path / f"a.{packing}"
+    for number, image in enumerate(images):
+        np.save(tmp_path / f"{number}.npy", image)
+    names = [f"{number}.npy" for number in range(len(images))]
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.write(tmp_path / name, name)
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name in names:
+                tar.add(tmp_path / name, name)
+    with IsolatedReader() as reader:
+        members = reader.list_members(str(path))
+        for member, image in zip(members, images, strict=True):
+            request = ReadRequest(member.name, archive=str(path), at=member.at, size=member.size)
+            found = reader.read(dataclasses.replace(request, intensity="modality"))
+            assert np.array_equal(found.pixels, image), member.name
