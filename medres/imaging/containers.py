@@ -251,10 +251,22 @@ def _tar_members(path: Path) -> Iterator[Member]:
             if not info.isdir():
                 end = info.offset_data + size
                 yield Member(info.name, info.offset_data, size, reason, message, end)
-        # tarfile takes a damaged header for the end, and a missing end for one.
-        stream.seek(archive.offset)
-        end_mark = stream.read(tarfile.BLOCKSIZE)
-        if len(end_mark) < tarfile.BLOCKSIZE or end_mark.strip(b"\0"):
+        _check_tar_end(stream, archive.offset, _most_bytes(path))
+
+
+def _check_tar_end(stream: IO[bytes], at: int, most: int) -> None:
+    """Refuse what is no end of a tar: tarfile takes a damaged header for one, and a missing one.
+
+    What follows it may be anything (POSIX pax), but a tar that was put behind the first would be
+    lost in silence; and a compressed one ends with a checksum, which is looked at there.
+    """
+    stream.seek(at)
+    end_mark = stream.read(tarfile.BLOCKSIZE)
+    if len(end_mark) < tarfile.BLOCKSIZE or end_mark.strip(b"\0"):
+        raise tarfile.ReadError
+    while rest := stream.read(PIECE_BYTES):
+        headers = range(TAR_MAGIC_AT, len(rest), tarfile.BLOCKSIZE)
+        if stream.tell() > most or any(rest.startswith(TAR_MAGIC, at) for at in headers):
             raise tarfile.ReadError
 
 
@@ -290,11 +302,12 @@ def _pump(path: Path, source: IO[bytes], size: int, target: int) -> int:
 class _Kept:
     """The archive that was read last stays open: reading a directory takes longer than a member."""
 
-    key: tuple[Path, int] | None = None
+    key: tuple[Path, int, int, int] | None = None
     handle: Any = None
 
     def open(self, path: Path, opener: Callable[[Path], Any]) -> Any:
-        key = (path, path.stat().st_mtime_ns)
+        status = path.stat()
+        key = (path, status.st_ino, status.st_mtime_ns, status.st_size)
         if key != self.key:
             self.close()
             self.handle = opener(path)

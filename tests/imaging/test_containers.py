@@ -1,5 +1,6 @@
 """Archives honest, broken and hostile: each member is read from its place, or refused."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -105,6 +106,52 @@ def test_a_tar_damaged_in_the_middle_keeps_what_stands_before(tmp_path: Path) ->
         ("a", None),
         ("(the rest of the archive)", "damaged_archive"),
     ]
+
+
+@pytest.mark.parametrize("packing", ["w", "w:gz", "w:xz"])
+def test_a_tar_behind_a_tar_is_not_lost_in_silence(tmp_path: Path, packing: str) -> None:
+    path = write_tar(tmp_path / "a.tar", packing)
+    path.write_bytes(path.read_bytes() * 2)
+    members = list_members(path)
+    assert [member.name for member in members] == [*CONTENTS, "(the rest of the archive)"]
+    assert members[-1].reason == "damaged_archive"
+
+
+def test_what_fills_the_last_record_of_a_tar_is_nothing(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", "w")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1024] + bytes(range(256)) * 5)
+    assert [member.name for member in list_members(path)] == [*CONTENTS]
+
+
+def test_zeros_behind_a_tar_are_a_bomb_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(containers.LIMITS, archive_bytes=2**20)
+    monkeypatch.setattr(containers, "LIMITS", small)
+    path = write_tar(tmp_path / "a.tar", "w")
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(content) + gzip.compress(bytes(2**22)))
+    assert list_members(path)[-1].reason == "damaged_archive"
+
+
+def test_the_checksum_of_a_compressed_tar_is_looked_at(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tgz", "w:gz")
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    assert list_members(path)[-1].reason == "damaged_archive"
+
+
+def test_an_archive_in_anothers_place_is_opened_anew(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip")
+    member = list_members(path)[0]
+    assert content_of(path, member) == b"first"
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        file.writestr("a", b"other")
+    os.utime(tmp_path / "b.zip", ns=(0, path.stat().st_mtime_ns))
+    (tmp_path / "b.zip").replace(path)
+    assert content_of(path, list_members(path)[0]) == b"other"
 
 
 def test_a_damaged_member_of_a_zip_is_refused_alone(tmp_path: Path) -> None:
