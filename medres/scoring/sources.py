@@ -190,7 +190,7 @@ def _check_overlap(sources: Sequence[Path], apart: set[str]) -> None:
 
 
 def _find(source: Path, references: References, apart: set[str]) -> Iterator[Found]:
-    if source.is_dir():
+    if stat.S_ISDIR(_mode(source)):
         yield from _walk(source, apart)
     elif not os.path.lexists(source):
         raise ManifestError(f"{source}: no such file or folder; give what holds images")
@@ -236,7 +236,7 @@ def _walk(root: Path, apart: set[str]) -> Iterator[Found]:
 
 def _of_link(entry: os.DirEntry[str], name: str, real_root: str) -> Found:
     target = Path(os.path.realpath(entry.path))
-    if not target.is_relative_to(real_root) or not target.exists():
+    if not target.is_relative_to(real_root) or not _mode(target):
         message = "is a link to a place outside the folder, or to none; copy the file"
         return Found(printable(name), reason=RejectReason.NOT_FOUND, message=message)
     return Found(printable(name), aside=INNER_LINK)
@@ -253,6 +253,14 @@ def _at(path: Path, name: str, **more: object) -> Found:
         message = "is no file but a folder, a FIFO, a device or a socket"
         return replace(found, reason=RejectReason.NOT_FOUND, message=message)
     return replace(found, stamp=_stamp(status), size=status.st_size, **more)  # type: ignore[arg-type]
+
+
+def _mode(path: Path) -> int:
+    """Kind and permissions; 0 where the path leads to nothing, or to where nobody may look."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _stamp(status: os.stat_result) -> str:
@@ -298,7 +306,7 @@ def _of_dicomdir(path: Path, references: References) -> Iterator[Found]:
 def _resolve(folder: Path, parts: tuple[str, ...]) -> Path | None:
     """The file, in capitals or not: systems mount discs in either way."""
     spellings = (parts, tuple(map(str.lower, parts)), tuple(map(str.upper, parts)))
-    return next((p for s in spellings if (p := folder.joinpath(*s)).is_file()), None)
+    return next((p for s in spellings if stat.S_ISREG(_mode(p := folder.joinpath(*s)))), None)
 
 
 def _of_manifest(path: Path) -> Iterator[Found]:

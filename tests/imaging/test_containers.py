@@ -124,9 +124,7 @@ def test_what_fills_the_last_record_of_a_tar_is_nothing(tmp_path: Path) -> None:
     assert [member.name for member in list_members(path)] == [*CONTENTS]
 
 
-def test_zeros_behind_a_tar_are_a_bomb_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_zeros_behind_a_tar_are_a_bomb_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(containers.LIMITS, archive_bytes=2**20)
     monkeypatch.setattr(containers, "LIMITS", small)
     path = write_tar(tmp_path / "a.tar", "w")

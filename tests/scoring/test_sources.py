@@ -68,6 +68,18 @@ def test_a_folder_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch) -> 
     assert "the folder cannot be opened" in found.message
 
 
+def test_a_link_that_no_system_can_follow_is_rejected_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "long").symlink_to("x" * 300)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "z.png").touch()
+    found = find(tmp_path)
+    assert {name: item.reason for name, item in found.items()} == {
+        "long": RejectReason.NOT_FOUND,
+        "loop": RejectReason.NOT_FOUND,
+        "z.png": None,
+    }
+
+
 def test_several_sources_keep_their_names_apart(tmp_path: Path) -> None:
     for name in ("x/s", "y/s"):
         (tmp_path / name).mkdir(parents=True)
