@@ -38,6 +38,7 @@ NIFTI_SIGNATURES = ((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0\r\n"), (4, b"n
 HEADER_BYTES = 352
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 NO_PREFIX = "is named like a DICOM file but lacks the prefix DICM at byte 128"
+ZIP_DAMAGE = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error)
 LABELS = "_labels"  # of the arrays beside images, in MedMNIST's layout
 
 
@@ -131,18 +132,30 @@ def read_records(path: str | Path) -> list[tuple[str, ImageRecord]]:
         UnreadableImageError: as `read_record`; an npz of which no array can be read.
     """
     path = Path(path)
-    try:
-        arrays = sniff_format(path) == "npz" and zipfile.is_zipfile(path)
-    except OSError:
-        arrays = False  # read_record says why
-    if not arrays:
+    names = _array_names(path)
+    if names is None:
         return [("", read_record(path))]
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
     names = [name for name in names if not name.endswith(LABELS)]
     if not names:
         raise UnreadableImageError(RejectReason.NOT_AN_IMAGE, path, "holds labels, but no images")
     return _read_arrays(path, names)
+
+
+def _array_names(path: Path) -> list[str] | None:
+    """The arrays of an npz; None of what is none, or is damaged: `read_record` says how."""
+    try:
+        if sniff_format(path) != "npz":
+            return None
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.namelist()
+    except ZIP_DAMAGE:
+        return None
+    names = [entry.removesuffix(".npy") for entry in entries]
+    if len({*names}) < len(names) or {*names} & {*entries}:  # numpy would take one for the other
+        raise UnreadableImageError(
+            RejectReason.INVALID_HEADER, path, "holds two arrays of one name; save it again"
+        )
+    return names
 
 
 def _read_arrays(path: Path, names: list[str]) -> list[tuple[str, ImageRecord]]:
@@ -236,7 +249,7 @@ def _holds_arrays(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+    except ZIP_DAMAGE:
         return path.suffix.lower() == ".npz"  # damaged: its reader says how
     return bool(names) and all(name.endswith(".npy") for name in names)
 

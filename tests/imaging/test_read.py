@@ -176,3 +176,23 @@ def test_arrays_of_no_images_stand_beside_those_of_images(tmp_path):
     np.savez(tmp_path / "b.npz", ages=np.arange(3))
     with pytest.raises(UnreadableImageError, match=r"shape \(3,\) and type <i8 holds no images"):
         read_records(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("names", [("a.npy", "a.npy"), ("a.npy", "a.npy.npy")])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_of_one_name_are_refused(tmp_path, names):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5), np.uint8))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in names:
+            archive.write(tmp_path / "a.npy", name)
+    with pytest.raises(UnreadableImageError, match="holds two arrays of one name") as caught:
+        read_records(tmp_path / "a.npz")
+    assert caught.value.reason is RejectReason.INVALID_HEADER
+
+
+def test_an_npz_whose_names_are_no_text_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{"é": np.zeros((4, 5), np.uint8)})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(UnreadableImageError, match="the array cannot be read"):
+        read_records(path)
