@@ -45,6 +45,7 @@ SPLIT_NAMES: Final[Mapping[str, Split]] = {
     "testing": "test",
 }
 SHOWN = 5
+MOST_FRAMES = 2**31  # tables of scores have 32 bits for a frame
 
 
 @dataclass(frozen=True)
@@ -210,11 +211,11 @@ def parse_frame(table: Table, index: int, column: str = "frame") -> int:
         frame = float(cell or 0)
     except ValueError:
         frame = math.nan
-    if not (frame >= 0 and frame.is_integer()):
+    if not (0 <= frame < MOST_FRAMES and frame.is_integer()):
         found = "no number" if math.isnan(frame) else cell  # text may be of another column
         raise ManifestError(
             f"{table.path}: row {row_number(index)}, column {column!r}: {found}; accepted are "
-            "whole numbers from 0, and the empty cell for 0"
+            f"whole numbers from 0 and below {MOST_FRAMES}, and the empty cell for 0"
         )
     return int(frame)
 

@@ -106,10 +106,14 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
+        columns = [name.strip() for name in table.column_names]
+        texts = [[_text(value) for value in column.to_pylist()] for column in table.columns]
     except (pyarrow.ArrowException, OSError) as error:
         raise ManifestError(f"{path}: not a Parquet file") from error
-    columns = [name.strip() for name in table.column_names]
-    texts = [[_text(value) for value in column.to_pylist()] for column in table.columns]
+    except (ValueError, OverflowError):  # quotes the cell
+        raise ManifestError(
+            f"{path}: a cell is no text in UTF-8, or a date beyond the calendar; save it again"
+        ) from None
     return columns, [list(row) for row in zip(*texts, strict=True)]
 
 

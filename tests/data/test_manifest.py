@@ -82,6 +82,7 @@ def test_without_patient_ids_images_of_a_study_stay_together(tmp_path):
         ("image,label\na,1\n./a,0\n", "rows 2 and 3 are the same image, a frame 0; keep one"),
         ("image,frame,label\na,1.5,1\nb,,0\n", "row 2, column 'frame': 1.5; accepted are whole"),
         ("image,frame,label\na,-1,1\nb,,0\n", "column 'frame': -1;"),
+        ("image,frame,label\na,1e300,1\nb,,0\n", "column 'frame': 1e300; .* and below 2147483648"),
         ("image,frame,label\na,one,1\nb,,0\n", "column 'frame': no number;"),
         ("image,split,label\na,dev,1\nb,,0\n", "row 2, column 'split': 'dev'; accepted are train"),
         ("image,label\na,2\nb,maybe\n", "row 3: 'maybe' stands among numbers"),

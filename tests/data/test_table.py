@@ -101,6 +101,19 @@ def test_file_that_is_only_named_parquet_is_refused(tmp_path):
         read_table(write(tmp_path, "image\na\n", "t.parquet"))
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pyarrow.array([b"\xff\xfe"]).cast(pyarrow.string(), safe=False),
+        pyarrow.array([2**62], pyarrow.timestamp("us")),
+    ],
+)
+def test_a_parquet_cell_that_is_no_text_is_refused(tmp_path, cells):
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), tmp_path / "t.parquet")
+    with pytest.raises(ManifestError, match="a cell is no text in UTF-8, or a date beyond the cal"):
+        read_table(tmp_path / "t.parquet")
+
+
 def test_rows_are_numbered_as_a_spreadsheet_does():
     assert row_number(0) == 2
     assert format_rows([0]) == "row 2"
