@@ -77,7 +77,8 @@ def run(config: ScoreConfig) -> int:
     with open_run(
         config.out, config.sources, model, settings, keys, retry_rejected=config.retry_rejected
     ) as run:
-        rejected = _watch(config, run) if config.watch else _score(config, run)
+        watched = config.watch and not config.plan_only
+        rejected = _watch(config, run) if watched else _score(config, run)
     return REJECTED if rejected else 0
 
 

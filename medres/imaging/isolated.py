@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from medres.errors import RejectReason, UnreadableImageError
+from medres.errors import ConfigError, RejectReason, UnreadableImageError
 from medres.imaging.containers import Member, inflating_seconds, listing_seconds
 from medres.imaging.grayscale import GrayscaleImage, ImageRecord
 from medres.imaging.limits import LIMITS, Limits
@@ -193,13 +193,19 @@ class IsolatedReader:
         if self._owner != os.getpid():  # forked: the process over there answers to the other
             self._process, self._owner = None, os.getpid()
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", self.program],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # decoders print what they find
-                env=_environment(),
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", self.program],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # decoders print what they find
+                    env=_environment(),
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"workers: no process that reads images can be started ({error.strerror}); "
+                    "give fewer, or raise the system's limits of processes, memory and open files"
+                ) from error
             self._ready = False
             self._finish = weakref.finalize(self, _kill, self._process, self._owner)
         return self._process

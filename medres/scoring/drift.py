@@ -20,11 +20,11 @@ from scipy.stats import chi2_contingency, ks_2samp
 
 from medres.data.table import read_table
 from medres.errors import ManifestError, ResultsError
-from medres.files import read_json
 from medres.metrics.comparison import holm
 from medres.metrics.estimate import Estimate
 from medres.metrics.independent_difference import independent_difference
 from medres.metrics.intervals import wilson
+from medres.scoring.summary import read_summary
 from medres.scoring.tables import column_of
 
 SCHEMA = "medres.drift/1"
@@ -62,7 +62,7 @@ def read_results(folder: Path) -> Results:
         raise ManifestError(
             f"{folder}: lacks summary.json; give a folder that `medres score` has finished writing"
         )
-    summary = read_json(path)
+    summary = read_summary(folder)
     if not summary["studies_scored"]:
         raise ManifestError(f"{folder}: holds no scored study; there is nothing to compare")
     rows = read_table(folder / "studies.csv").rows

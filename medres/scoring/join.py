@@ -18,8 +18,8 @@ from medres.data.label_join import FRAME_NAMES, KEYS, plain
 from medres.data.pseudonyms import Keys
 from medres.data.table import Table, format_rows, read_table, row_number
 from medres.errors import ManifestError
-from medres.files import read_json
 from medres.imaging.subgroup_attributes import ATTRIBUTES
+from medres.scoring.summary import read_summary
 from medres.scoring.tables import column_of
 
 KEY_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -172,7 +172,7 @@ def _findings(results: Path) -> tuple[str, ...]:
             raise ManifestError(
                 f"{results}: lacks {name}; give a folder that `medres score` has finished writing"
             )
-    return tuple(read_json(results / "summary.json")["findings"])
+    return tuple(read_summary(results)["findings"])
 
 
 def _label_columns(labels: Table, findings: Sequence[str]) -> list[str]:

@@ -82,7 +82,8 @@ class Journal:
             self._append(content)
             os.fsync(self._file.fileno())
         except OSError as error:
-            self._file.truncate(self._end)  # gives space back, so that this succeeds
+            with contextlib.suppress(OSError):  # a full disk allows it; one that fails need not
+                self._file.truncate(self._end)
             raise ResultsError(
                 f"{self.path}: cannot be written to ({error.strerror}); make room, and start the "
                 "same command again: it goes on where this one stopped"
@@ -198,12 +199,18 @@ def _take_lock(path: Path) -> IO[bytes]:
     lock = _open_private(path)
     try:
         _lock(lock)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         lock.close()
         raise ResultsError(
             f"{path.parent}: another process is writing results here; wait for it, or give another "
             "folder"
         ) from None
+    except OSError as error:
+        lock.close()
+        raise ResultsError(
+            f"{path.parent}: its file system locks no files ({error.strerror}), so that a second "
+            "process could not be kept out; give a folder on another disk"
+        ) from error
     return lock
 
 

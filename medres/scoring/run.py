@@ -43,6 +43,7 @@ from medres.scoring.summary import Throughput, summarise
 from medres.scoring.tables import Tables, remove_leftovers
 
 SCHEMA = "medres.scores/1"
+MOST_SECONDS = 86_400
 FollowFiles = Callable[[Iterable[Found]], Iterable[Found]]
 
 
@@ -343,9 +344,13 @@ def check_settings(settings: Settings) -> None:
     """Refuse what cannot be meant.
 
     Raises:
-        ConfigError: a batch, a number of workers or a shard that there cannot be.
+        ConfigError: a batch, a number of workers, a time or a shard that there cannot be.
     """
-    shard = settings.shard
+    shard, seconds = settings.shard, settings.limits.read_seconds
+    if not 1 <= seconds <= MOST_SECONDS:
+        raise ConfigError(
+            f"read seconds: {seconds} is not accepted; give 1 to {MOST_SECONDS}, a day"
+        )
     if settings.batch_size < 1:
         raise ConfigError(f"batch size: {settings.batch_size} is not accepted; give 1 or more")
     if settings.workers is not None and settings.workers < 1:

@@ -46,8 +46,26 @@ def _make_secret(path: Path) -> None:
             file.write(secrets.token_hex(32).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-            with suppress(FileExistsError):
+            try:
                 os.link(file.name, path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system that knows no second names, such as exFAT
+                _copy_secret(Path(file.name), path)
+
+
+def _copy_secret(made: Path, path: Path) -> None:
+    """The same where nobody else has been first; never half of it."""
+    with suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, made.read_bytes())
+            os.fsync(handle)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(handle)
 
 
 def find_secret(out: Path, given: Path | None) -> bytes:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from medres.errors import ResultsError
-from medres.files import read_json
 from medres.scoring.look import Shard
+from medres.scoring.summary import read_summary
 
 SUMMARY = "summary.json"
 TABLES = ("images.parquet", "studies.parquet", "keys.parquet", "rejected.jsonl", "not_chosen.jsonl")
@@ -78,7 +78,7 @@ def _read_shard(folder: Path) -> ShardResults:
             raise ResultsError(
                 f"{folder}: lacks {name}; give a folder that `medres score` has finished writing"
             )
-    summary = read_json(folder / SUMMARY)
+    summary = read_summary(folder)
     if "sources" not in summary:
         raise ResultsError(
             f"{folder}: an older medres has written it; start its command again with this one, "

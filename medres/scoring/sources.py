@@ -76,9 +76,11 @@ def find_files(
             table that names no images.
     """
     apart = {os.path.realpath(path) for path in leave_out}
-    _check_overlap(sources, apart)
+    real = _check_overlap(sources, apart)
     for source, prefix in zip(sources, _prefixes(sources), strict=True):
         for found in _find(source, references, apart):
+            if len(sources) > 1 and found.path and _is_list(source):
+                _check_listed(found, source, real)
             yield replace(found, name=f"{prefix}{found.name}")
 
 
@@ -169,8 +171,12 @@ def _prefixes(sources: Sequence[Path]) -> list[str]:
     return [f"{number.apart(printable(source.resolve().name))}/" for source in sources]
 
 
-def _check_overlap(sources: Sequence[Path], apart: set[str]) -> None:
-    """Refuse sources of which one holds the other: what lies in both would be scored twice."""
+def _check_overlap(sources: Sequence[Path], apart: set[str]) -> dict[str, Path]:
+    """Refuse sources of which one holds the other: what lies in both would be scored twice.
+
+    Returns:
+        The sources by where they really are.
+    """
     real: dict[str, Path] = {}
     for source in sources:
         path = os.path.realpath(source)
@@ -187,6 +193,33 @@ def _check_overlap(sources: Sequence[Path], apart: set[str]) -> None:
                 raise ManifestError(
                     f"{source}: lies in {real[str(parent)]}, which is given too; give one of them"
                 )
+    return real
+
+
+def _is_list(source: Path) -> bool:
+    """Whether a source is a file that names others."""
+    is_table = source.suffix.lower() in MANIFEST_SUFFIXES
+    is_list = is_table or source.name.upper() == DIRECTORY_FILE
+    return is_list and not stat.S_ISDIR(_mode(source))
+
+
+def _check_listed(found: Found, source: Path, real: dict[str, Path]) -> None:
+    """Refuse a file that a list names and that is in another source, or in another list, too.
+
+    Args:
+        found: in the list.
+        source: the list.
+        real: the sources by where they really are, and files of lists with the list.
+    """
+    path = os.path.realpath(found.path)
+    for place in (path, *map(str, Path(path).parents)):
+        other = real.get(place, source)
+        if other != source:
+            raise ManifestError(
+                f"{source}: names a file of {other} too; give one of them, or tables and folders "
+                "that have no file in common"
+            )
+    real[path] = source
 
 
 def _find(source: Path, references: References, apart: set[str]) -> Iterator[Found]:

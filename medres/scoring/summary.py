@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from medres.errors import ResultsError
+from medres.files import read_json
 from medres.metrics.three_way import DECISIONS
 from medres.scoring.combine import Rule
 from medres.scoring.guarding import GuardCounts, is_flagged
@@ -93,6 +96,24 @@ def summarise(index: Index, record: Outputs, combine: Rule, guard: GuardCounts) 
         ],
         "guard": guard.as_json(),
     }
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The `summary.json` of a results folder.
+
+    Raises:
+        ResultsError: it is damaged, or another program's.
+    """
+    try:
+        values = read_json(folder / "summary.json")
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or "findings" not in values:
+        raise ResultsError(
+            f"{folder}: summary.json is damaged, or another program's; start again the command "
+            "that has written the folder, which scores nothing twice"
+        )
+    return values
 
 
 def _bin(probability: float) -> int:

@@ -1,6 +1,7 @@
 """Real processes, killed, stopped and starved: each costs the image that was being read."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 from radiographs import write_radiograph
 
-from medres.errors import UnreadableImageError
+from medres.errors import ConfigError, UnreadableImageError
 from medres.imaging import isolated
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS
@@ -122,6 +123,18 @@ def test_a_file_that_takes_more_memory_than_a_reader_has_is_refused(
             reader.read(ReadRequest(str(tmp_path / "large.dcm")))
         assert info.value.reason == "too_large"
         assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+
+
+def test_a_reader_that_cannot_be_started_is_said(
+    radiograph: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    message = r"no process that reads images can be started \(Resource temporarily unavailable"
+    with IsolatedReader() as reader, pytest.raises(ConfigError, match=message):
+        reader.read(ReadRequest(radiograph))
 
 
 def test_a_reader_whose_asker_has_gone_ends(radiograph: str) -> None:

@@ -53,6 +53,7 @@ def test_a_manifest_is_a_source_and_plan_only_scores_nothing(
 ) -> None:
     status, summary = scored(pictures, "--plan-only")
     assert (status, summary) == (0, {})
+    assert scored(pictures, "--plan-only", "--watch") == (0, {})
     assert "medres score: plan: 60 images to score, 60 of 60 studies, 60 files" in (
         capsys.readouterr().err
     )

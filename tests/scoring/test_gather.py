@@ -256,6 +256,13 @@ def test_whole_runs_older_results_and_other_folders_are_refused(
         read_shards(shards[1:])
 
 
+@pytest.mark.parametrize("content", ['{"findings": [', "{}", "[]", "1", "\0"])
+def test_a_damaged_summary_is_refused(shards: list[Path], content: str) -> None:
+    (shards[1] / "summary.json").write_text(content)
+    with pytest.raises(ResultsError, match=r"r1: summary.json is damaged, or another program's;"):
+        read_shards(shards)
+
+
 def cut_lines(folder: Path) -> None:
     lines = (folder / "rejected.jsonl").read_text().splitlines(keepends=True)
     (folder / "rejected.jsonl").write_text("".join(lines[1:]))

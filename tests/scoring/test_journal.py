@@ -1,5 +1,6 @@
 """A journal is cut, damaged, starved and shared: what was committed is there, nothing else is."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -127,6 +128,29 @@ def test_a_full_disk_is_said_and_leaves_a_sound_journal(tmp_path: Path) -> None:
         assert (tmp_path / "journal.jsonl").stat().st_size == size
         journal.commit([image("c")])
     assert entries_of(tmp_path) == [*entries, image("c")]
+
+
+def test_a_disk_that_fails_is_said_though_nothing_can_be_undone(tmp_path, monkeypatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    entries = fill(tmp_path)
+    with Journal(tmp_path, IDENTITY, KEYS) as journal:
+        monkeypatch.setattr(os, "fsync", fail)
+        monkeypatch.setattr(journal._file, "truncate", fail)
+        with pytest.raises(ResultsError, match=r"cannot be written to \(Input/output error\)"):
+            journal.commit([image("b")])
+    monkeypatch.undo()
+    assert entries_of(tmp_path)[: len(entries)] == entries
+
+
+def test_a_file_system_that_locks_nothing_is_said(tmp_path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with pytest.raises(ResultsError, match=r"its file system locks no files \(No locks available"):
+        Journal(tmp_path, IDENTITY, KEYS)
 
 
 @pytest.mark.parametrize("what", IDENTITY)

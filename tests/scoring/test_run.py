@@ -1,9 +1,12 @@
 """Archives through a whole run: every input is accounted for, once, whatever happens on the way."""
 
+import errno
 import json
+import os
 import re
 import resource
 import sqlite3
+import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +20,7 @@ from medres.bundle.directory import Model
 from medres.data.image_rule import ImageRule
 from medres.data.table import read_table
 from medres.errors import ConfigError, ResultsError
+from medres.imaging.limits import LIMITS
 from medres.reports.score_page import describe_results
 from medres.scoring.look import Shard
 from medres.scoring.run import check_complete, open_run
@@ -226,6 +230,8 @@ def test_the_plan_tells_what_is_about_to_be_done(
         ({"batch_size": 0}, "batch size: 0 is not accepted"),
         ({"workers": 0}, "workers: 0 is not accepted"),
         ({"shard": Shard(3, 3)}, "shard: 3 of 3 is not accepted"),
+        ({"limits": replace(LIMITS, read_seconds=0)}, "read seconds: 0 is not accepted; give 1 to"),
+        ({"limits": replace(LIMITS, read_seconds=10**11)}, "read seconds: 100000000000 is not acc"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(model, tmp_path, change, message) -> None:
@@ -306,6 +312,28 @@ def test_a_folder_that_cannot_be_written_is_said(model: Model, tmp_path: Path) -
         score(tmp_path, tmp_path / "file" / "out", model)
     with pytest.raises(ResultsError, match=message):
         open_secret(tmp_path / "file" / "out", None)
+
+
+def test_a_file_system_without_second_names_takes_a_secret_too(tmp_path, monkeypatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", link)
+    secret = open_secret(tmp_path, None)
+    assert open_secret(tmp_path, None) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["site_secret"]
+    assert stat.S_IMODE((tmp_path / "site_secret").stat().st_mode) == 0o600
+
+
+def test_a_secret_that_cannot_be_written_whole_is_not_left(tmp_path, monkeypatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(ResultsError, match=r"no results can be written there \(No space left"):
+        open_secret(tmp_path, None)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_temporary_folder_that_is_full_is_said(model: Model, tmp_path: Path) -> None:

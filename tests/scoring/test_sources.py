@@ -200,6 +200,19 @@ def test_sources_that_overlap_are_refused(tmp_path: Path) -> None:
     assert find(tmp_path / "a", tmp_path / "ab") == {}
 
 
+def test_a_table_that_names_a_file_of_another_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("in/a.png", "b.png"):
+        (tmp_path / name).touch()
+    for name, image in (("t.csv", "in/a.png"), ("u.csv", "./in/../in/a.png"), ("v.csv", "b.png")):
+        (tmp_path / name).write_text(f"image\n{image}\n")
+    for sources in (("t.csv", "in"), ("in", "t.csv"), ("t.csv", "u.csv"), ("t.csv", "in/a.png")):
+        with pytest.raises(ManifestError, match=r"names a file of .* too; give one of them"):
+            find(*(tmp_path / name for name in sources))
+    assert len(find(tmp_path / "v.csv", tmp_path / "in")) == 2
+    assert len(find(tmp_path / "v.csv", tmp_path / "t.csv")) == 2
+
+
 def test_the_folder_of_the_results_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is the folder of the results too; give a folder of"):
         find(tmp_path, leave_out=[tmp_path])
