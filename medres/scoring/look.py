@@ -144,9 +144,9 @@ class Look:
         return {**head, "pictures": [picture.as_json() for picture in pictures]}
 
     def _pictures(self, found: Found, records: list[tuple[str, ImageRecord]]) -> Iterator[Picture]:
-        for part, frames, record in _wanted(found, records):
+        for part, frames, record, asked_study in _wanted(found, records):
             facts, address = Facts.of(record), address_of(found.name, part)
-            study = self._uid(record.study_instance_uid) or self._uid(found.study)
+            study = self._uid(record.study_instance_uid) or self._uid(asked_study)
             uids = (self._uid(record.series_instance_uid), self._uid(record.sop_instance_uid))
             patient = self.keys.of_patient(record.patient_id)
             if record.format == "npz" and not study:  # its images are as many patients'
@@ -195,7 +195,7 @@ def _as_whole(
     found: Found, answer: list[tuple[str, ImageRecord]] | UnreadableImageError
 ) -> list[tuple[str, ImageRecord]] | UnreadableImageError:
     """The same of a file that is one image, whoever reads it."""
-    if found.frames is not None and set(found.frames) != {("", 0)}:
+    if found.frames is not None and {image[:2] for image in found.frames} != {("", 0)}:
         return UnreadableImageError(RejectReason.FRAME_OUT_OF_RANGE, found.name, FILES_ALONE)
     if isinstance(answer, UnreadableImageError):
         return [("", UNKNOWN)] if answer.reason in OTHERS_MAY_READ else answer
@@ -204,13 +204,15 @@ def _as_whole(
 
 def _wanted(
     found: Found, records: list[tuple[str, ImageRecord]]
-) -> Iterator[tuple[str, range | tuple[int, ...], ImageRecord]]:
-    """Parts of a file, which of their frames are wanted, and the record of the first."""
+) -> Iterator[tuple[str, range | tuple[int, ...], ImageRecord, str]]:
+    """Parts of a file, frames of them that are wanted, the record of the first, a table's study."""
     if found.frames is None:
         for part, record in records:
-            yield part, range(record.number_of_frames), record
+            yield part, range(record.number_of_frames), record, found.study
         return
     by_part = dict(records)
-    for part in dict.fromkeys(part for part, _ in found.frames):
-        frames = tuple(frame for of, frame in found.frames if of == part)
-        yield part, frames, by_part.get(part, records[0][1])
+    frames: dict[tuple[str, str], list[int]] = {}
+    for part, frame, study in found.frames:
+        frames.setdefault((part, study), []).append(frame)
+    for (part, study), together in frames.items():
+        yield part, tuple(together), by_part.get(part, records[0][1]), study

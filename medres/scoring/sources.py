@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from medres.data.manifest import parse_frame
 from medres.data.table import PARQUET_SUFFIXES, read_table
@@ -29,6 +30,20 @@ AMBIGUOUS = re.compile(r"[\udc80-\udcff]|\\x[0-9a-f]{2}|::|\A:|:\Z")
 SEPARATOR_LIKE = re.compile(r":(?=:)|\A:|:\Z")
 
 
+class Asked(NamedTuple):
+    """An image that a table names.
+
+    Args:
+        part: of the file: "", or an array's, a plane's or a member's name.
+        frame: index.
+        study: that it belongs to, by the table; for files that do not say so themselves.
+    """
+
+    part: str
+    frame: int
+    study: str = ""
+
+
 @dataclass(frozen=True)
 class Found:
     """A file, before anyone has looked into it.
@@ -40,9 +55,8 @@ class Found:
         in_archive: whether it is a member of the zip or tar at `path`.
         at: the member's place; see `medres.imaging.containers`.
         size: in bytes.
-        frames: that a manifest asks for, each with the part of the file ("" or an array's or
-            plane's name); None for all.
-        study: that a manifest says it belongs to; for files that do not say so themselves.
+        frames: that a table asks for; None for all.
+        study: that a table says all of an archive belongs to.
         reason: why it cannot be read; None where nothing is known against it.
         message: the same in words.
         aside: why it is passed by; "" where it is not.
@@ -54,7 +68,7 @@ class Found:
     in_archive: bool = False
     at: int = 0
     size: int = 0
-    frames: tuple[tuple[str, int], ...] | None = None
+    frames: tuple[Asked, ...] | None = None
     study: str = ""
     reason: RejectReason | None = None
     message: str = ""
@@ -90,7 +104,12 @@ def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
     Where a table asks for some of them, those alone.
     """
     number = Numbering()
-    asked = _frames_by_part(found)
+    asked: dict[str, list[Asked]] = {}
+    for image in found.frames or ():
+        asked.setdefault(image.part, []).append(image)
+    whole = asked.get("")
+    if whole:
+        asked = {}
     all_of_them = not asked
     for member in members:
         name = number.apart(printable(member.name))
@@ -99,8 +118,8 @@ def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
         frames = asked.pop(name, None)
         yield Found(
             name=f"{found.name}::{name}",
-            frames=None if frames is None else tuple(("", frame) for frame in frames),
-            study=found.study,
+            frames=None if frames is None else tuple(image._replace(part="") for image in frames),
+            study=whole[0].study if whole else "",
             path=found.path,
             stamp=f"{found.stamp}-{member.at}-{member.size}",
             in_archive=True,
@@ -114,14 +133,6 @@ def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
     for name in asked:
         message = "the archive holds no such file"
         yield Found(f"{found.name}::{name}", reason=RejectReason.NOT_FOUND, message=message)
-
-
-def _frames_by_part(found: Found) -> dict[str, list[int]]:
-    """The frames that a table asks for of each part; empty where it asks for the whole file."""
-    frames: dict[str, list[int]] = {}
-    for part, frame in found.frames or ():
-        frames.setdefault(part, []).append(frame)
-    return {} if "" in frames else frames
 
 
 @dataclass(frozen=True)
@@ -348,8 +359,7 @@ def _of_manifest(path: Path) -> Iterator[Found]:
         raise ManifestError(
             f"{path}: no column 'image'; a manifest names one image a row, relative to its folder"
         )
-    frames: dict[str, dict[tuple[str, int], None]] = {}
-    studies: dict[str, str] = {}
+    frames: dict[str, dict[tuple[str, int], str]] = {}
     for index, row in enumerate(table.rows):
         image = row["image"].replace("\\", "/")
         if not image:
@@ -358,15 +368,16 @@ def _of_manifest(path: Path) -> Iterator[Found]:
         if not separator or os.path.lexists(path.parent / image):
             file, part = image, ""
         file = os.path.normpath(file).replace(os.sep, "/")
-        frames.setdefault(file, {})[part, parse_frame(table, index)] = None
-        studies[file] = row.get("study_instance_uid", "")
+        study = row.get("study_instance_uid", "")
+        frames.setdefault(file, {})[part, parse_frame(table, index)] = study
     for file, asked in frames.items():
-        found = _at(path.parent / file, file, frames=tuple(asked), study=studies[file])
+        images = tuple(Asked(*image, study) for image, study in asked.items())
+        found = _at(path.parent / file, file, frames=images)
         yield replace(found, stamp=f"{_asked_for(found)}{found.stamp}" if found.stamp else "")
 
 
 def _asked_for(found: Found) -> str:
     """What a table asks of a file, for its stamp: asked for more, it is looked into again."""
-    if found.frames == (("", 0),) and not found.study:
+    if found.frames == (Asked("", 0),):
         return ""
-    return f"{hashlib.sha256(repr((found.frames, found.study)).encode()).hexdigest()[:8]}-"
+    return f"{hashlib.sha256(repr(found.frames).encode()).hexdigest()[:8]}-"

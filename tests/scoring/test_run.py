@@ -7,11 +7,13 @@ import re
 import resource
 import sqlite3
 import stat
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scored_tables import KEYS, SETTINGS, assert_same, score, table
@@ -343,6 +345,23 @@ def test_a_temporary_folder_that_is_full_is_said(model: Model, tmp_path: Path) -
         open_run(tmp_path / "out", [tmp_path], model, SETTINGS, KEYS),
     ):
         raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_table_says_of_each_image_which_study_it_belongs_to(model: Model, tmp_path: Path) -> None:
+    """Of images in one file, of members of one archive, of files: each row by itself."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for number in (1, 2):
+            np.save(tmp_path / f"{number}.npy", images[number])
+            archive.write(tmp_path / f"{number}.npy", str(number))
+    rows = ("a.npy,0,1.1", "a.npy,1,1.2", "a.npy,2,1.1", "b.zip::1,,1.2", "b.zip::2,,1.3")
+    (tmp_path / "t.csv").write_text("\n".join(["image,frame,study_instance_uid", *rows]))
+    summary = score(tmp_path / "t.csv", tmp_path / "out", model)
+    assert (summary["images_scored"], summary["studies_scored"]) == (5, 3)
+    rows_of = read_table(tmp_path / "out" / "studies.csv").rows
+    counts = {row["study_key"]: row["images"] for row in rows_of}
+    assert counts == {KEYS.of("1.1"): "2", KEYS.of("1.2"): "2", KEYS.of("1.3"): "1"}
 
 
 def test_a_study_of_several_patients_is_said_before_and_after(

@@ -9,7 +9,7 @@ import pytest
 
 from medres.errors import ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.containers import Member
-from medres.scoring.sources import Found, find_files, is_as_found, members_of, printable
+from medres.scoring.sources import Asked, Found, find_files, is_as_found, members_of, printable
 
 
 def find(*sources: Path, references=lambda _: [], **options) -> dict[str, Found]:
@@ -126,7 +126,7 @@ def test_a_table_names_files_frames_and_studies(tmp_path: Path) -> None:
     text = "image,frame,study_instance_uid\na.png,,1.2\nv.npz::x,3,\nv.npz::x,1,\n../gone.dcm,,\n"
     (tmp_path / "m.csv").write_text(text)
     found = find(tmp_path / "m.csv")
-    assert (found["a.png"].frames, found["a.png"].study) == ((("", 0),), "1.2")
+    assert found["a.png"].frames == (Asked("", 0, "1.2"),)
     assert found["v.npz"].frames is None or found["v.npz"].reason is RejectReason.NOT_FOUND
     assert found["../gone.dcm"].reason is RejectReason.NOT_FOUND
 
@@ -226,20 +226,21 @@ def test_a_table_that_asks_for_more_of_a_file_is_looked_into_again(tmp_path: Pat
         found = find(tmp_path / "m.csv")["a.tif"]
         stamps.append(found.stamp)
         assert is_as_found(found.path, found.stamp)
-    assert found.frames == (("", 0), ("", 1))  # one file, however it is spelt
+    assert found.frames == (Asked("", 0), Asked("", 1))  # one file, however it is spelt
     assert stamps[0] != stamps[1] == stamps[2]
 
 
 def test_a_table_gets_those_members_of_an_archive_that_it_names() -> None:
     members = [Member(name, k, 5) for k, name in enumerate("abc")]
-    frames = (("b", 2), ("b", 0), ("z", 0))
-    found = [*members_of(Found("x.zip", "/x.zip", "1-2", frames=frames, study="1.2"), members)]
-    assert [(item.name, item.frames, item.study) for item in found[:-1]] == [
-        ("x.zip::b", (("", 2), ("", 0)), "1.2")
+    frames = (Asked("b", 2, "1.2"), Asked("b", 0, "1.3"), Asked("a", 0), Asked("z", 0, "1.4"))
+    found = [*members_of(Found("x.zip", "/x.zip", "1-2", frames=frames), members)]
+    assert [(item.name, item.frames) for item in found[:-1]] == [
+        ("x.zip::a", (Asked("", 0),)),
+        ("x.zip::b", (Asked("", 2, "1.2"), Asked("", 0, "1.3"))),
     ]
     assert (found[-1].name, found[-1].reason) == ("x.zip::z", RejectReason.NOT_FOUND)
-    whole = Found("x.zip", "/x.zip", "1-2", frames=(("", 0),))
-    assert len([*members_of(whole, members)]) == 3
+    whole = Found("x.zip", "/x.zip", "1-2", frames=(Asked("", 0, "1.2"), Asked("b", 0)))
+    assert [item.study for item in members_of(whole, members)] == ["1.2"] * 3
 
 
 def test_whether_a_file_is_as_it_was_found(tmp_path: Path) -> None:
