@@ -17,6 +17,8 @@ from medres.scoring.pictures import Facts, Picture, Planned, Row
 from medres.scoring.sources import Found
 
 ELSEWHERE = "another shard"
+UNREAD = "message IS NOT NULL"
+"""Of a file that is refused, or would be if it were this shard's."""
 COPY = "a copy of another image"
 ADDRESS = "p.name || iif(p.part = '', '', '::' || p.part)"
 
@@ -139,22 +141,31 @@ class Index:
         )
 
     def retry_rejected(self) -> None:
-        """Forget every refusal."""
+        """Forget every refusal, and what could not be read and counts as another shard's."""
         self.database.execute("UPDATE images SET status = 'planned' WHERE status = 'rejected'")
-        names = self.database.execute("SELECT name FROM files WHERE reason IS NOT NULL").fetchall()
+        names = self.database.execute(f"SELECT name FROM files WHERE {UNREAD}").fetchall()
         for (name,) in names:
             self.forget(name)
 
     def sources(self) -> dict[str, Any]:
         """How many files there are, every shard's, and a digest that tells them from others.
 
-        It is the sum of the files' keys, so that neither order nor place makes a difference.
+        The same of those that cannot be read: of such a file no shard knows whose study it is.
         """
+        files, digest = self._digest("seen = 1")
+        unread, unread_digest = self._digest(f"seen = 1 AND {UNREAD}")
+        return {
+            **{"files": files, "digest": digest},
+            **{"unread": unread, "unread_digest": unread_digest},
+        }
+
+    def _digest(self, which: str) -> tuple[int, str]:
+        """Of files: their number, and the sum of their keys, whatever their order and place."""
         count, digest = 0, 0
-        names = self.database.execute("SELECT key(name || ' ' || size) FROM files WHERE seen = 1")
+        names = self.database.execute(f"SELECT key(name || ' ' || size) FROM files WHERE {which}")
         for count, (key,) in enumerate(names, start=1):  # noqa: B007
             digest += int(key, 16)
-        return {"files": count, "digest": f"{digest % 2**80:020x}"}
+        return count, f"{digest % 2**80:020x}"
 
     # What is to be done
 

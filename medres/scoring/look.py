@@ -111,7 +111,7 @@ class Look:
     def _apart(self, found: Found) -> dict[str, Any]:
         head = {"file": found.name, "stamp": found.stamp}
         if not self.shard.holds(found.name):
-            return {**head, "aside": ELSEWHERE}
+            return {**head, **(_others(found.message) if found.reason else OTHERS)}
         if found.aside:
             return {**head, "aside": found.aside}
         assert found.reason is not None
@@ -131,8 +131,9 @@ class Look:
         if self.whole_files:
             answer = _as_whole(found, answer)
         if isinstance(answer, UnreadableImageError):
-            refusal = {"reason": answer.reason.value, "message": answer.message}
-            return {**head, **(refusal if self.shard.holds(found.name) else OTHERS)}
+            if not self.shard.holds(found.name):
+                return {**head, **_others(answer.message)}
+            return {**head, "reason": answer.reason.value, "message": answer.message}
         pictures = [
             picture for picture in self._pictures(found, answer) if self.shard.holds(picture.study)
         ]
@@ -179,6 +180,11 @@ OTHERS_MAY_READ = {
 }
 UNKNOWN = ImageRecord(format="raster", rows=0, columns=0, intensity="display", voi="")
 FILES_ALONE = "the model takes files as a whole; name the file alone, with no part and no frame"
+
+
+def _others(message: str) -> dict[str, str]:
+    """What cannot be read here and is another shard's, if that cannot read it either."""
+    return {**OTHERS, "message": message}
 
 
 def _is_archive(answer: object) -> bool:

@@ -122,6 +122,13 @@ def _check_pair(first: ShardResults, other: ShardResults) -> None:
     if _guard_mode(first) != _guard_mode(other):
         raise ResultsError(f"{other.folder}: another --guard than {first.folder}")
     seen = [results.summary["sources"] for results in (first, other)]
+    unread = [{k: v for k, v in sources.items() if k.startswith("unread")} for sources in seen]
+    if seen[0]["digest"] == seen[1]["digest"] and unread[0] != unread[1]:
+        raise ResultsError(
+            f"{other.folder}: not the same files could be read as in {first.folder}, and what one "
+            "shard cannot read may be no other's; see to it that each can, start the command of "
+            "every shard again with --retry-rejected, and gather then"
+        )
     if seen[0] != seen[1]:
         raise ResultsError(
             f"{other.folder}: other sources than {first.folder} ({seen[1]['files']} files, not "

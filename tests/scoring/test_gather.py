@@ -16,8 +16,10 @@ from scored_tables import KEYS, SETTINGS, score
 from medres.bundle.directory import Model
 from medres.data.pseudonyms import Keys
 from medres.data.table import read_table
-from medres.errors import ResultsError
+from medres.errors import RejectReason, ResultsError, UnreadableImageError
 from medres.files import read_json, write_json
+from medres.imaging.isolated import IsolatedReader
+from medres.imaging.reader_protocol import ReadRequest
 from medres.scoring.added_summary import add_summaries
 from medres.scoring.gather import gathered
 from medres.scoring.journal import no_writer
@@ -146,6 +148,36 @@ def test_a_changed_archive_is_refused_until_all_shards_have_seen_it(
     assert [results.shard.number for results in read_shards(folders[::-1])] == [0, 1]
     summary = gather(folders, tmp_path / "out")
     assert summary["inputs"] == sum(read_json(f / "summary.json")["inputs"] for f in folders)
+
+
+def test_a_file_that_one_shard_alone_cannot_read_is_not_lost(
+    whole: Path,
+    archive_template: Path,
+    model: Model,
+    shards: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """File 1 is of shard 0's study and, by its name, shard 1's if nobody can read it."""
+    reading = IsolatedReader.read_records
+
+    def read(self: IsolatedReader, request: ReadRequest) -> Any:
+        if Path(request.image).name == "1":
+            raise UnreadableImageError(RejectReason.TIMED_OUT, request.image, "took too long")
+        return reading(self, request)
+
+    def run(**options: Any) -> dict[str, Any]:
+        settings = replace(SETTINGS, shard=Shard(0, 3))
+        return score(archive_template, tmp_path / "again", model, settings, **options)
+
+    monkeypatch.setattr(IsolatedReader, "read_records", read)
+    inputs = run()["inputs"]
+    monkeypatch.undo()
+    shards[0] = tmp_path / "again"
+    with pytest.raises(ResultsError, match=r"r1: not the same files could be read as in .*again"):
+        gather(shards, tmp_path / "out")
+    assert run(retry_rejected=True)["inputs"] == inputs + 1
+    assert gather(shards, tmp_path / "out")["inputs"] == read_json(whole / "summary.json")["inputs"]
 
 
 def test_nothing_is_left_where_gathering_fails(shards: list[Path], tmp_path: Path) -> None:
