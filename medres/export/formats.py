@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,8 +129,9 @@ def write_quantized(path: Path, source: Path, images: Sequence[NDArray[np.float3
         images: (1, 1, S, S) each, validation images as the program takes them.
     """
     require("onnxruntime")
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    with _same_search_path():
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(quantization.CalibrationDataReader):
         """Hands out one image after the other."""
@@ -185,3 +187,13 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def _same_search_path() -> Iterator[None]:
+    """Without the folder that onnxruntime adds; it has modules called `metrics` and `optimizer`."""
+    before = [*sys.path]
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -66,6 +66,8 @@ def test_an_export_holds_every_file_and_what_it_was_compared_on(exported: Path) 
     assert sizes["model_bf16.pt2"] < 0.55 * sizes["model.pt2"]
     assert sizes["model_int8.onnx"] < 0.3 * sizes["model.onnx"]
     assert sizes["model_int8.xml"] < 0.3 * sizes["model.xml"]
+    # Where onnxruntime looks for modules called `metrics` or `models`, nobody else shall.
+    assert not [path for path in sys.path if path.endswith("transformers")]
 
 
 def test_the_contract_says_what_goes_in_and_comes_out(exported: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import guarded_model
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,9 @@ from PIL import Image
 
 from medres.bundle.directory import load_model
 from medres.bundle.ensemble import write_ensemble
-from medres.guard.fitting import spread
+from medres.data.manifest import read_manifest
+from medres.guard.fitting import fit_guard, spread
+from medres.guard.guard import Guard
 from medres.guard.measurements import Measurements, measuring
 from medres.imaging.read import read_record
 from medres.transforms.chains import build_evaluation_chain
@@ -63,6 +66,41 @@ def test_training_leaves_a_guard_that_knows_its_own_images(guarded, pictures, tm
     assert sum(flagged for flagged, _ in check_pictures(guarded / "model", own)) <= 9
     wrong = check_pictures(guarded / "model", write_wrong(tmp_path / "wrong"))
     assert wrong == [(True, "pixels"), (True, "pixels")]
+
+
+def test_headers_are_those_of_the_images_and_may_cause_half_of_the_false_alarms(guarded) -> None:
+    model, manifest = load_model(guarded / "model"), read_manifest(guarded / "manifest.csv")
+    train, validation = manifest.split("train"), manifest.split("validation")
+    records = {
+        (row.image, row.frame): guarded_model.record(
+            modality="CR" if row in train else "MG", body_part="CHEST", view_position="PA"
+        )
+        for row in (*train, *validation)
+    }
+    alone = train[0].patient_id  # one of 24 patients, who alone was imaged from behind
+    for row in train:
+        if row.patient_id == alone:
+            seen = guarded_model.record(modality="CR", body_part="CHEST", view_position="AP")
+            records[row.image, row.frame] = seen
+    patients = {row.patient_id for row in (*train, *validation)}
+    rare = 1 / len(patients)
+
+    def fit(false_alarms: float) -> Guard:
+        return fit_guard(
+            model.network,
+            model.record.preprocessing,
+            manifest,
+            records,
+            false_alarms=false_alarms,
+            device=torch.device("cpu"),
+        )
+
+    known = fit(2.1 * rare).headers
+    of_validation = len({row.patient_id for row in validation})
+    assert known.values["modality"] == {"CR/DX": len(patients) - of_validation, "MG": of_validation}
+    assert known.values["view_position"] == {"AP": 1, "PA": len(patients) - 1}
+    assert known.false_alarms == pytest.approx(rare)
+    assert "view_position" in fit(1.9 * rare).headers.unchecked
 
 
 def test_guard_follows_a_folded_model(guarded, tmp_path) -> None:

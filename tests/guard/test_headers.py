@@ -19,6 +19,7 @@ KNOWN = of(*[CHEST] * 10)
         ({}, ""),
         ({"modality": "US"}, "modality"),
         ({"modality": "DX"}, ""),  # the same examination on another detector
+        ({"modality": "RG"}, ""),
         ({"modality": ""}, ""),
         ({"body_part": "HAND"}, "body_part"),
         ({"body_part": ""}, ""),
@@ -47,13 +48,16 @@ def test_false_alarms_are_the_share_of_patients_alone_with_a_value() -> None:
     known = of(*[CHEST] * 9, {**CHEST, "view_position": "LL"}, most=0.2)
     assert known.false_alarms == pytest.approx(0.1)
     assert known.values["view_position"] == {"LL": 1, "PA": 9}
+    assert known.values["photometric"] == {"grayscale": 10}
+    just_so = of(*[CHEST] * 9, {**CHEST, "view_position": "LL"}, most=0.1)
+    assert just_so.values == known.values
 
 
 def test_attribute_with_too_many_rare_values_is_not_checked() -> None:
     rare = [{**CHEST, "view_position": view} for view in ("LL", "RL", "AP")]
     known = of(*[CHEST] * 9, *rare, most=0.2)
     assert known.false_alarms == 0
-    assert "view_position" not in known.values
+    assert known.values.keys() == {"modality", "body_part", "photometric"}  # which have none rare
     assert (
         known.unchecked["view_position"] == "values of one patient alone are too frequent (25.0%)"
     )

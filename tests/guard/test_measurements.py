@@ -74,6 +74,19 @@ def test_pixels_of_a_hand_worked_image() -> None:
     assert found[13].item() == pytest.approx(math.log(1e-4))
 
 
+def test_of_a_large_image_every_second_row_and_column_is_looked_at() -> None:
+    image = torch.zeros(128, 128)  # two grids of 64; odd rows stay dark
+    image[::2, 64:] = 0.5
+    image[::2, 1::2] = 1.0  # odd columns, which quantiles and shares pass over
+    found = measure_pixels(image[None, None], (0.0, 1.0))[0]
+    assert found[:9].tolist() == [0.0] * 4 + [0.25] + [0.5] * 4
+    assert found[9:11].tolist() == [0.5, 0.0]
+    # Of even columns, down: no step in 32 of 64, .5 in the others. Of even rows, to the right: 63
+    # steps of 1 in the left half, then 64 of .5.
+    contrast = (0.25 + (63 + 32) / 127) / 2
+    assert found[11].item() == pytest.approx(math.log(contrast + 1e-4))
+
+
 def test_limits_are_those_of_the_normalised_input() -> None:
     statistics = IntensityStatistics(0.0, 1.0, 0.4, 0.2, (0.1, 99.9), 10, 5, 1000)
     assert input_limits(statistics) == pytest.approx((-2.0, 3.0))

@@ -23,6 +23,13 @@ def test_both_sides_are_combined_apart_and_the_study_has_the_larger() -> None:
     assert combined.probabilities == (0.9,)
 
 
+@pytest.mark.parametrize(("rule", "right"), [("mean", 0.3), ("max", 0.4), ("noisy-or", 0.52)])
+def test_a_study_of_both_sides_and_nothing_else_has_the_larger_too(rule, right) -> None:
+    combined = combine_images([(0.2,), (0.4,), (0.25,)], ["R", "R", "L"], rule, "multilabel")
+    assert combined.sides == {"R": pytest.approx((right,)), "L": pytest.approx((0.25,))}
+    assert combined.probabilities == pytest.approx((right,))
+
+
 def test_images_of_neither_side_count_too() -> None:
     images = [(0.2,), (0.3,), (0.8,)]
     assert combine_images(images, ["R", "L", ""], "mean", "binary").probabilities == (0.8,)
