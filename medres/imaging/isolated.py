@@ -13,8 +13,10 @@ import dataclasses
 import io
 import json
 import os
+import select
 import subprocess
 import sys
+import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,12 +158,11 @@ class IsolatedReader:
         seconds = self.limits.read_seconds + _inflating_seconds(request, wanted)
         question = {**dataclasses.asdict(request), "wanted": wanted, "seconds": seconds}
         try:
-            assert isinstance(process.stdout, io.BufferedReader)
             if not self._ready:
-                receive(process.stdout.raw, START_SECONDS)
+                _receive(process, START_SECONDS)
                 self._ready = True
             send(process.stdin, json.dumps(question).encode())
-            answer = receive(process.stdout.raw, seconds)
+            answer = _receive(process, seconds)
         except TimeoutError:
             self._end()
             raise UnreadableImageError(
@@ -238,6 +239,31 @@ class IsolatedReader:
 def own_program(limits: Limits) -> str:
     """What a process runs that reads as medres does."""
     return f"from {serve.__module__} import serve; serve({limits.reader_bytes})"
+
+
+def _receive(
+    process: subprocess.Popen[bytes], seconds: int
+) -> tuple[bytearray, bytearray, bytearray]:
+    """What a process answers, or `TimeoutError`; see `medres.imaging.reader_protocol.receive`."""
+    assert isinstance(process.stdout, io.BufferedReader)
+    if hasattr(select, "poll"):
+        return receive(process.stdout.raw, seconds)
+    late = threading.Event()  # Windows waits for no pipe: the process is ended when it is time
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        return receive(process.stdout.raw, None)
+    except (EOFError, OSError):
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:

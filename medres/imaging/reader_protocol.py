@@ -79,11 +79,17 @@ def _exactly(
     rest = memoryview(content)
     while rest:
         if deadline is not None:
-            left = max(deadline - time.monotonic(), 0)
-            if not select.select([stream], [], [], left)[0]:
-                raise TimeoutError
+            _wait(stream, deadline)
         count = stream.readinto(rest)
         if not count:
             raise EOFError
         rest = rest[count:]
     return content
+
+
+def _wait(stream: io.RawIOBase | io.BufferedIOBase, deadline: float) -> None:
+    """Until there is something to read."""
+    answers = select.poll()  # `select` takes no file whose number is 1024 or more
+    answers.register(stream, select.POLLIN)
+    if not answers.poll(1000 * max(deadline - time.monotonic(), 0)):
+        raise TimeoutError

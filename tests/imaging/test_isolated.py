@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -240,3 +241,33 @@ def test_arrays_in_an_archive_are_each_its_own(tmp_path: Path, packing: str) -> 
             request = ReadRequest(member.name, archive=str(path), at=member.at, size=member.size)
             found = reader.read(dataclasses.replace(request, intensity="modality"))
             assert np.array_equal(found.pixels, image), member.name
+
+
+def test_a_process_with_many_open_files_reads_too(radiograph: str) -> None:
+    """Files are numbered from the lowest that is free; `select` takes those below 1,024."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 1200), before[1]))
+    handles = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with IsolatedReader() as reader:
+            assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+    finally:
+        for handle in handles:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_system_that_waits_for_no_pipe_ends_a_reader_that_hangs(
+    radiograph: str, slow_picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr("select.poll")
+    with IsolatedReader(dataclasses.replace(LIMITS, read_seconds=3)) as reader:
+        assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
+        for wanted, reason in ((signal.SIGSTOP, "timed_out"), (signal.SIGKILL, "decoder_crashed")):
+            thread = disturb(reader, wanted)
+            with pytest.raises(UnreadableImageError) as info:
+                reader.read(ReadRequest(slow_picture))
+            thread.join()
+            assert info.value.reason == reason
+            assert reader.read(ReadRequest(radiograph)).pixels.shape == (60, 40)
