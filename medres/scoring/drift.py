@@ -32,7 +32,8 @@ BINS = 10
 """Of the stability index: deciles of the first archive."""
 FEWEST = 20
 """Studies in each archive, below which no test is made of their scores."""
-SAME = ("weights_sha256", "preprocessing_digest", "combine")
+SAME = ("weights_sha256", "preprocessing_digest", "model_digest", "combine")
+"""Of the summaries. The model's digest holds its temperature: recalibrated, it scores otherwise."""
 Values = NDArray[np.float64]
 
 
@@ -241,4 +242,6 @@ def _notes(first: Results, second: Results) -> list[str]:
     guards = [first.summary.get("guard"), second.summary.get("guard")]
     if None in guards:
         notes.append("The guard was not asked of both: its rates are not compared.")
+    elif first.summary.get("guard_digest") != second.summary.get("guard_digest"):
+        notes.append("The guards differ: so may what they flag.")
     return notes

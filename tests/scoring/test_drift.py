@@ -152,6 +152,16 @@ def test_few_studies_get_no_test_and_a_note(tmp_path) -> None:
     ]
 
 
+def test_guards_that_differ_are_said(tmp_path) -> None:
+    scores = np.linspace(0, 1, 40)
+    first, second = (
+        read_results(write_results(tmp_path / digest, scores, guard_digest=digest))
+        for digest in ("a", "b")
+    )
+    assert compare_results(first, second)["notes"] == ["The guards differ: so may what they flag."]
+    assert compare_results(first, first)["notes"] == []
+
+
 def test_withheld_studies_are_left_out_and_said(tmp_path) -> None:
     whole = write_results(tmp_path / "whole", np.linspace(0, 1, 40))
     part = write_results(tmp_path / "part", np.linspace(0, 1, 30), studies_scored=40)
@@ -202,7 +212,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path) -> None:
         f"{other}: another weights_sha256 than {one} (000000000000, not abababababab); score both "
         "archives with one model and one rule"
     )
-    for name in ("preprocessing_digest", "combine"):
+    for name in ("preprocessing_digest", "model_digest", "combine"):
         changed = read_results(one)
         changed = replace(changed, summary={**changed.summary, name: "max"})
         with pytest.raises(ResultsError, match=f"another {name} than "):
