@@ -65,6 +65,7 @@ KEY_COLUMNS = {
 }
 RESERVED = {*IMAGE_COLUMNS, *STUDY_COLUMNS, *GUARD_COLUMNS, *UID_COLUMNS}
 SIDE_NAMES = dict(zip(SIDES, ("right", "left"), strict=True))
+PREFIX, SUFFIXES = "finding_", ("_positive", "_decision", *(f"_{s}" for s in SIDE_NAMES.values()))
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,12 @@ def remove_leftovers(out: Path) -> None:
 
 
 def column_of(finding: str) -> str:
-    """The column of a finding: its name, or `finding_` before it where that is taken."""
-    return f"finding_{finding}" if finding in RESERVED else finding
+    """The column of a finding: its name, or `finding_` before one that another column may have.
+
+    `effusion_left` may be a finding beside `effusion`, whose left side's column is called so.
+    """
+    taken = finding in RESERVED or finding.startswith(PREFIX) or finding.endswith(SUFFIXES)
+    return f"{PREFIX}{finding}" if taken else finding
 
 
 def combine_rows(rows: Sequence[Row], rule: Rule, kind: str) -> Combined:
