@@ -33,6 +33,7 @@ from medres.scoring.predictor import Predictor
 from medres.scoring.sources import is_as_found
 from medres.scoring.streams import Streams
 
+NO_NUMBER = "the model's network gives no number for it"
 CONSTANT = "all pixels are equal, so there is nothing to classify"
 GONE = "was there when the folder was listed, and is no longer; put it back, or leave it out"
 CHANGED = "has changed or gone since the folder was listed; start the same command again"
@@ -121,14 +122,10 @@ class Engine:
         for (planned, image), values, verdict in zip(
             batch, scores[: len(batch)].tolist(), verdicts, strict=True
         ):
-            yield {
-                **head_of(planned),
-                "status": "scored",
-                "sha256": image.digest,
-                "model": self.model[:16],
-                "p": values,
-                **({} if verdict is None else {"guard": _as_list(verdict)}),
-            }
+            outcome = outcome_of(planned, image.digest, self.model, values)
+            if verdict is not None and outcome["status"] == "scored":
+                outcome["guard"] = _as_list(verdict)
+            yield outcome
 
     def _score(
         self, predictor: Predictor, images: Sequence[NetworkInput], inputs: Tensor
@@ -216,6 +213,28 @@ def head_of(planned: Planned) -> dict[str, Any]:
         "part": planned.part,
         "frame": planned.frame,
         "stamp": planned.stamp,
+    }
+
+
+def outcome_of(
+    planned: Planned, digest: str, model: str, probabilities: list[float]
+) -> dict[str, Any]:
+    """What the journal has of an image that the network has seen.
+
+    Args:
+        planned: the image.
+        digest: of its pixels.
+        model: digest of the model.
+        probabilities: of the F findings; an image for which one is no number is rejected.
+    """
+    if not all(map(math.isfinite, probabilities)):
+        return rejection_of(planned, RejectReason.DECODE_FAILED, NO_NUMBER)
+    return {
+        **head_of(planned),
+        "status": "scored",
+        "sha256": digest,
+        "model": model[:16],
+        "p": probabilities,
     }
 
 

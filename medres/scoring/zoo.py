@@ -28,8 +28,8 @@ from medres.metrics.three_way import Band
 from medres.scoring.engine import (
     Batch,
     count_rows,
-    head_of,
     in_batches,
+    outcome_of,
     read_planned,
     rejection_of,
     request_of,
@@ -39,7 +39,6 @@ from medres.scoring.pictures import Planned
 if TYPE_CHECKING:
     from medres.scoring.run import Settings
 
-NO_NUMBER = "the bundle's own network gives no number for it"
 MOST_NUMBERS = 2**26  # of an image of nothing: metadata may claim any size
 FAILED_DEVICE = "CUDA error"  # after which a process computes nothing any more
 
@@ -186,16 +185,7 @@ class ZooEngine:
                     yield from self._pass([pair], rows)
             return
         for (planned, image), values in zip(batch, found.tolist(), strict=False):
-            if not all(map(math.isfinite, values)):
-                yield rejection_of(planned, RejectReason.DECODE_FAILED, NO_NUMBER)
-                continue
-            yield {
-                **head_of(planned),
-                "status": "scored",
-                "sha256": image.digest,
-                "model": self.model.digest[:16],
-                "p": values,
-            }
+            yield outcome_of(planned, image.digest, self.model.digest, values)
 
     def _check_device(self, error: Exception, rows: int) -> None:
         """Stop where it is not the image's fault."""
