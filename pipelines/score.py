@@ -106,12 +106,10 @@ def _watch(config: ScoreConfig, run: ScoringRun) -> int:
 
     settled, rejected = Settled(), -1
     for came in rounds(config.until_idle):
-        run.look(keep=settled)
-        settled.next_listing()
-        now = run.index.counts()
-        if now["planned"] or now["rejected"] != rejected:
-            _say(run.plan())
-            rejected = _score_planned(config, run, now["planned"])["rejected"]
+        new = run.look(keep=settled)
+        if new or rejected < 0:
+            rejected = _score_planned(config, run, _say(run.plan())["planned"])["rejected"]
+        if settled.next_listing() or new:
             came()
     return rejected
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from medres.data.image_rule import ImageRule
 from medres.data.pseudonyms import Keys
+from medres.errors import RejectReason
 from medres.scoring.pictures import Facts, Picture, Planned, Row
 from medres.scoring.sources import Found
 
 ELSEWHERE = "another shard"
+NOT_FOUND, NO_DECODER = RejectReason.NOT_FOUND.value, RejectReason.NO_DECODER.value
 UNREAD = "message IS NOT NULL"
 """Of a file that is refused, or would be if it were this shard's."""
 COPY = "a copy of another image"
 ADDRESS = "p.name || iif(p.part = '', '', '::' || p.part)"
+CACHED_FACTS = 4096  # of an archive whose images have few sizes, nearly all
+AGAIN = "again"  # in place of the stamp of a file that is to be looked into once more
+MANY = -1  # in place of the frame of a picture that has one alone
+OF_IMAGE = f"p.name = ? AND p.part = ? AND p.only IN ({MANY}, ?)"
 
 TABLES = """
 CREATE TABLE files(
@@ -29,11 +36,11 @@ CREATE TABLE files(
     reason TEXT, message TEXT, aside TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE pictures(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, part TEXT NOT NULL, study TEXT NOT NULL,
-    series_uid TEXT, sop_uid TEXT, patient TEXT, facts TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, part TEXT NOT NULL, only INTEGER NOT NULL,
+    study TEXT NOT NULL, series_uid TEXT, sop_uid TEXT, patient TEXT, facts TEXT NOT NULL,
     left_out TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX pictures_of_file ON pictures(name);
+CREATE INDEX pictures_of_file ON pictures(name, part, only);
 CREATE INDEX pictures_of_study ON pictures(study);
 CREATE INDEX pictures_by_instance ON pictures(sop_uid);
 CREATE TABLE images(
@@ -48,6 +55,9 @@ class Index:
 
     Args:
         keys: whose order the tables have, which tells nothing of names.
+
+    Attributes:
+        looked_into: how many files were, or were refused or passed by, beside those recalled.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -56,6 +66,7 @@ class Index:
             self.database.execute(f"PRAGMA {pragma}")
         self.database.create_function("key", 1, keys.of, deterministic=True)
         self.database.executescript(TABLES)
+        self.looked_into = 0
 
     def close(self) -> None:
         """Drop everything."""
@@ -78,7 +89,7 @@ class Index:
         row = self.database.execute(
             "SELECT stamp, coalesce(reason, ''), aside FROM files WHERE name = ?", (found.name,)
         ).fetchone()
-        said = (found.stamp, found.reason or "", found.aside)
+        said = (found.stamp, "" if found.aside else found.reason or "", found.aside)
         if row not in (said, (found.stamp, "", ELSEWHERE)):
             return False
         self._place(found)
@@ -105,11 +116,11 @@ class Index:
         for values in entry.get("pictures", ()):
             picture = Picture.from_json(values)
             row = self.database.execute(
-                "INSERT INTO pictures(name, part, study, series_uid, sop_uid, patient, facts) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO pictures(name, part, only, study, series_uid, sop_uid, patient, facts)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(name, picture.part, picture.study, picture.series_uid, picture.sop_uid),
-                    picture.patient,
+                    *(name, picture.part, picture.frames[0] if len(picture.frames) == 1 else MANY),
+                    *(picture.study, picture.series_uid, picture.sop_uid, picture.patient),
                     json.dumps(values[1][-1]),
                 ),
             ).lastrowid
@@ -119,6 +130,7 @@ class Index:
             )
         if found is not None:
             self._place(found)
+            self.looked_into += 1
 
     def forget(self, name: str) -> None:
         """Drop what is known of a file."""
@@ -133,27 +145,43 @@ class Index:
         self.database.execute(
             "UPDATE images SET status = ?, result = ? WHERE frame = ? AND picture IN ("
             "SELECT p.id FROM pictures p JOIN files f USING (name) "
-            "WHERE p.name = ? AND p.part = ? AND f.stamp = ?)",
+            f"WHERE {OF_IMAGE} AND f.stamp = ?)",
             (
                 *(entry["status"], json.dumps(entry), entry["frame"]),
-                *(entry["image"], entry["part"], entry["stamp"]),
+                *(entry["image"], entry["part"], entry["frame"], entry["stamp"]),
             ),
         )
 
     def retry_rejected(self) -> None:
-        """Forget every refusal, and what could not be read and counts as another shard's."""
+        """Have everything tried again that was refused; what has gone keeps its refusal."""
         self.database.execute("UPDATE images SET status = 'planned' WHERE status = 'rejected'")
-        names = self.database.execute(f"SELECT name FROM files WHERE {UNREAD}").fetchall()
-        for (name,) in names:
-            self.forget(name)
+        self.database.execute(f"UPDATE files SET stamp = '{AGAIN}' WHERE {UNREAD}")
+
+    def retry_unopened(self) -> None:
+        """Have files tried again that were listed and could not be opened."""
+        self.database.execute(
+            f"UPDATE files SET stamp = '{AGAIN}' WHERE reason = ? AND stamp != ''", (NOT_FOUND,)
+        )
+
+    def retry_returned(self) -> None:
+        """Have images tried again of files that had gone when they were read, and are back."""
+        self.database.execute(
+            "UPDATE images SET status = 'planned' WHERE status = 'rejected' "
+            "AND json_extract(result, '$.reason') = ? AND picture IN ("
+            "SELECT p.id FROM pictures p JOIN files f USING (name) WHERE f.seen = 1)",
+            (NOT_FOUND,),
+        )
 
     def sources(self) -> dict[str, Any]:
         """How many files there are, every shard's, and a digest that tells them from others.
 
-        The same of those that cannot be read: of such a file no shard knows whose study it is.
+        The same of those that cannot be read: of such a file no shard knows whose study it is. One
+        that lacks a decoder alone can be, and is refused by the shard of its study.
         """
         files, digest = self._digest("seen = 1")
-        unread, unread_digest = self._digest(f"seen = 1 AND {UNREAD}")
+        unread, unread_digest = self._digest(
+            f"seen = 1 AND {UNREAD} AND coalesce(reason, '') != '{NO_DECODER}'"
+        )
         return {
             **{"files": files, "digest": digest},
             **{"unread": unread, "unread_digest": unread_digest},
@@ -171,11 +199,13 @@ class Index:
 
     def choose(self, rule: ImageRule) -> None:
         """Leave out what the rule does not accept."""
-        kinds = self.database.execute("SELECT DISTINCT facts FROM pictures").fetchall()
-        self.database.executemany(
-            "UPDATE pictures SET left_out = ? WHERE facts = ?",
-            ((rule.refuse(_facts(facts).kind), facts) for (facts,) in kinds),
-        )
+
+        @lru_cache(CACHED_FACTS)
+        def refuse(facts: str) -> str:
+            return rule.refuse(_facts(facts).kind)
+
+        self.database.create_function("refuse", 1, refuse, deterministic=True)
+        self.database.execute("UPDATE pictures SET left_out = refuse(facts)")
 
     def planned(self) -> Iterator[Planned]:
         """The images to be scored; those of a tar in the order in which they lie there."""
@@ -240,8 +270,8 @@ class Index:
         """The study of an image."""
         rows = self.database.execute(
             "SELECT p.study FROM pictures p JOIN images i ON i.picture = p.id "
-            "WHERE p.name = ? AND p.part = ? AND i.frame = ?",
-            (name, part, frame),
+            f"WHERE {OF_IMAGE} AND i.frame = ?",
+            (name, part, frame, frame),
         )
         return [study for (study,) in rows]
 

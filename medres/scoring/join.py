@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medres.data.label_join import FRAME_NAMES, KEYS, plain
+from medres.data.manifest import parse_frame
 from medres.data.pseudonyms import Keys
 from medres.data.table import Table, format_rows, read_table, row_number
 from medres.errors import ManifestError
@@ -275,11 +276,11 @@ def _label_rows(
     """The label row of each key and frame ("" for all frames).
 
     Raises:
-        ManifestError: two rows for one image or study.
+        ManifestError: two rows for one image or study, or a frame that is no number.
     """
     owners: dict[str, dict[str, int]] = defaultdict(dict)
     for number, rows in found.items():
-        wanted = _text(labels.rows[number][frame]) if frame and name == "image_key" else ""
+        wanted = _frame(labels, number, frame) if frame and name == "image_key" else ""
         for owner in dict.fromkeys(row[name] for row in rows if row[name]):
             mine = owners[owner]
             for other, earlier in mine.items():
@@ -290,6 +291,10 @@ def _label_rows(
                     )
             mine[wanted] = number
     return {(owner, frame): n for owner, mine in owners.items() for frame, n in mine.items()}
+
+
+def _frame(labels: Table, number: int, column: str) -> str:
+    return str(parse_frame(labels, number, column)) if labels.rows[number][column] else ""
 
 
 def _by_key(scores: Table, name: str) -> dict[str, list[Row]]:

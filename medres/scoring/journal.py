@@ -195,10 +195,11 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _take_lock(path: Path) -> IO[bytes]:
-    lock = _open_private(path)
+def _take_lock(path: Path, *, shared: bool = False) -> IO[bytes]:
+    """To write; or, shared, to read beside other readers, from a disk that may be read-only."""
+    lock = path.open("rb") if shared else _open_private(path)
     try:
-        _lock(lock)
+        _lock(lock, shared=shared)
     except (BlockingIOError, PermissionError):
         lock.close()
         raise ResultsError(
@@ -224,11 +225,11 @@ def no_writer(folder: Path) -> Generator[None, None, None]:
     if not (folder / LOCK).exists():  # a copy of results
         yield
         return
-    with _take_lock(folder / LOCK):
+    with _take_lock(folder / LOCK, shared=True):
         yield
 
 
-def _lock(file: IO[bytes]) -> None:
+def _lock(file: IO[bytes], *, shared: bool) -> None:
     try:
         import fcntl
     except ImportError:  # Windows
@@ -236,4 +237,4 @@ def _lock(file: IO[bytes]) -> None:
 
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

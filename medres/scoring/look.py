@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from medres.data.decoders import describe_lack
@@ -73,9 +74,9 @@ class Look:
         """Look into files, then into those that are archives."""
         archives: list[Found] = []
         self._read(self.follow(files), archives)
-        for archive in archives:
-            self._read(self.follow(self._members(archive)), None)
-            self.opened.add((archive.name, archive.stamp))
+        if archives:
+            self._read(self.follow(chain.from_iterable(map(self._members, archives))), None)
+            self.opened.update((archive.name, archive.stamp) for archive in archives)
 
     def _read(self, files: Iterable[Found], archives: list[Found] | None) -> None:
         """Headers, or why there are none; archives are kept for later, or refused within one."""
@@ -111,7 +112,8 @@ class Look:
     def _apart(self, found: Found) -> dict[str, Any]:
         head = {"file": found.name, "stamp": found.stamp}
         if not self.shard.holds(found.name):
-            return {**head, **(_others(found.message) if found.reason else OTHERS)}
+            unread = found.reason is not None and not found.aside
+            return {**head, **(_others(found.message) if unread else OTHERS)}
         if found.aside:
             return {**head, "aside": found.aside}
         assert found.reason is not None

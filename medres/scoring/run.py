@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +35,6 @@ from medres.scoring.guarding import GuardCounts, GuardMode
 from medres.scoring.index import Index
 from medres.scoring.journal import Journal
 from medres.scoring.look import ALONE, Look, Shard
-from medres.scoring.pictures import Planned
 from medres.scoring.plan import Plan, make_plan
 from medres.scoring.scorer import OwnScorer, Scorer
 from medres.scoring.sources import Found, find_files
@@ -105,16 +104,20 @@ class ScoringRun:
         self.journal, self.leave_out = journal, leave_out
         self.rule = record.image_rule if settings.rule is None else settings.rule
         self.index, self.readers = Index(keys), ReaderPool(settings.workers, settings.limits)
-        self.readers.start()
-        self.engine = self.scorer.build_engine(settings, self.readers)
+        with ExitStack() as stack:
+            stack.callback(self.index.close)
+            stack.callback(self.readers.close)
+            self.readers.start()
+            self.engine = self.scorer.build_engine(settings, self.readers)
+            self._open = stack.pop_all()
+            self._open.callback(self.engine.close)
         self._looking_seconds, self._seconds, self._images = 0.0, 0.0, 0
         self._opened: set[tuple[str, str]] = set()
+        self._looked = False
 
     def close(self) -> None:
         """End the reading processes and drop the index."""
-        self.engine.close()
-        self.readers.close()
-        self.index.close()
+        self._open.close()
 
     def recall(self, *, retry_rejected: bool = False) -> None:
         """Take in what the journal knows.
@@ -130,14 +133,16 @@ class ScoringRun:
                 self.index.record(entry)
         if retry_rejected:
             self.index.retry_rejected()
+        else:
+            self.index.retry_unopened()
 
     def look(
         self,
         *,
         follow: FollowFiles = lambda files: files,
         keep: Callable[[Found], bool] = lambda _: True,
-    ) -> None:
-        """Look into every file that is not known, and choose.
+    ) -> int:
+        """Look into every file that is not known, and choose; returns how many there were.
 
         Args:
             follow: wraps the files, for a progress bar.
@@ -147,7 +152,7 @@ class ScoringRun:
             ManifestError: a source that is not there.
             ResultsError: the journal cannot be written.
         """
-        start = time.monotonic()
+        start, before = time.monotonic(), self.index.looked_into
         look = Look(
             self.index,
             self._commit,
@@ -159,8 +164,12 @@ class ScoringRun:
             self.scorer.whole_files,
         )
         look.into(file for file in self._files() if keep(file))
+        if not self._looked:  # once a start, else a folder would be watched for nothing else
+            self.index.retry_returned()
+            self._looked = True
         self.index.choose(self.rule)
         self._looking_seconds += time.monotonic() - start
+        return self.index.looked_into - before
 
     def _files(self) -> Iterator[Found]:
         def references(path: str) -> list[tuple[str, ...]]:
@@ -180,19 +189,14 @@ class ScoringRun:
             own_chain=self.scorer.whole_files,
         )
 
-    def score(
-        self, *, follow: Callable[[Iterable[Planned]], Iterable[Planned]] = lambda images: images
-    ) -> Iterator[list[dict[str, Any]]]:
+    def score(self) -> Iterator[list[dict[str, Any]]]:
         """What came of each planned image, by batches; kept before it is given.
-
-        Args:
-            follow: wraps the images as they are asked for.
 
         Raises:
             ResultsError: the journal cannot be written.
         """
         start = time.monotonic()
-        for outcomes in self.engine.score(follow(self.index.planned())):
+        for outcomes in self.engine.score(self.index.planned()):
             self._commit(outcomes)
             for entry in outcomes:
                 self.index.record(entry)

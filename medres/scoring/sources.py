@@ -127,7 +127,7 @@ def members_of(found: Found, members: Iterable[Member]) -> Iterator[Found]:
             size=member.size,
             reason=member.reason,
             message=member.message,
-            aside=HIDDEN if _is_hidden_member(member.name) else "",
+            aside=_passed_by(member.name),
         )
 
     for name in asked:
@@ -169,10 +169,15 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _is_hidden_member(name: str) -> bool:
-    """As macOS and version control leave them: `__MACOSX/._a.dcm`, `.git/x`; `../` is no such."""
-    parts = name.replace("\\", "/").split("/")
-    return any(part.startswith(".") and part.strip(".") for part in parts) or parts[0] == "__MACOSX"
+def _passed_by(member: str) -> str:
+    """Why, as in a folder: hidden as macOS and version control do, or a disc's directory.
+
+    `__MACOSX/._a.dcm` and `.git/x` are hidden, `../a.dcm` is not.
+    """
+    parts = member.replace("\\", "/").split("/")
+    if parts[0] == "__MACOSX" or any(part.startswith(".") and part.strip(".") for part in parts):
+        return HIDDEN
+    return DIRECTORY if parts[-1].upper() == DIRECTORY_FILE else ""
 
 
 def _prefixes(sources: Sequence[Path]) -> list[str]:

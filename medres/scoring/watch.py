@@ -22,6 +22,7 @@ class Settled:
         self._now = now
         self._before: dict[str, str] = {}
         self._seen: dict[str, str] = {}
+        self._waiting = False
 
     def __call__(self, found: Found) -> bool:
         """Ask of each file of a listing."""
@@ -29,11 +30,15 @@ class Settled:
         if not found.stamp or self._before.get(found.name) == found.stamp:
             return True
         changed = int(found.stamp.rpartition("-")[2]) / 1e9
-        return self._now() - changed > AGE_SECONDS
+        old = self._now() - changed > AGE_SECONDS
+        self._waiting |= not old
+        return old
 
-    def next_listing(self) -> None:
-        """What was seen until now is what the next listing is compared with."""
+    def next_listing(self) -> bool:
+        """What was seen until now is what the next is compared with; whether a file has to wait."""
         self._before, self._seen = self._seen, {}
+        waiting, self._waiting = self._waiting, False
+        return waiting
 
 
 def rounds(
@@ -52,7 +57,7 @@ def rounds(
         sleep: waits.
 
     Yields:
-        A function to call where something new had come.
+        A function to call where something new had come, or is on its way.
     """
     last = now()
 

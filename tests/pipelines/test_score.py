@@ -15,6 +15,7 @@ from pictures import write_pictures
 
 from medres.bundle.directory import load_model
 from medres.data.image_rule import EVERY_IMAGE, ImageRule
+from medres.scoring.watch import Settled
 from pipelines.__main__ import main
 from pipelines.score import ScoreConfig, _rule, build_parser
 
@@ -79,6 +80,28 @@ def test_a_watched_folder_is_scored_as_files_come(
     status, summary = scored(inbox, "--watch", "--until-idle", "2")
     thread.join()
     assert (status, summary["images_scored"]) == (0, 6)
+
+
+def test_a_watched_folder_has_rows_of_what_is_passed_by_and_waits_for_what_is_young(
+    scored: Callable[..., tuple[int, dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hidden file comes alone, after the first tables; a young picture though nothing idles."""
+    monkeypatch.setattr("medres.scoring.watch.POLL_SECONDS", 0.2)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (picture,) = sorted(write_pictures(tmp_path / "coming").parent.glob("*.png"))[:1]
+    (inbox / picture.name).write_bytes(picture.read_bytes())
+    original, listings = Settled.next_listing, []
+
+    def next_listing(self: Settled) -> bool:
+        listings.append(1)
+        if len(listings) == 2:
+            (inbox / ".late").touch()
+        return original(self)
+
+    monkeypatch.setattr(Settled, "next_listing", next_listing)
+    status, summary = scored(inbox, "--watch", "--until-idle", "0.1")
+    assert (status, summary["images_scored"], summary["not_chosen"]) == (0, 1, 1)
 
 
 def test_uids_stand_in_tables_only_where_asked(

@@ -1,8 +1,13 @@
 """Three shards of the archive of `conftest` put together, against one run over all of it."""
 
+import errno
+import fcntl
 import json
+import os
+import re
 import shutil
 import stat
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +25,10 @@ from medres.errors import RejectReason, ResultsError, UnreadableImageError
 from medres.files import read_json, write_json
 from medres.imaging.isolated import IsolatedReader
 from medres.imaging.reader_protocol import ReadRequest
+from medres.scoring import look
 from medres.scoring.added_summary import add_summaries
 from medres.scoring.gather import gathered
-from medres.scoring.journal import no_writer
+from medres.scoring.journal import LOCK, no_writer
 from medres.scoring.look import Shard
 from medres.scoring.run import open_run
 from medres.scoring.shards import SAME, read_shards
@@ -180,6 +186,40 @@ def test_a_file_that_one_shard_alone_cannot_read_is_not_lost(
     assert gather(shards, tmp_path / "out")["inputs"] == read_json(whole / "summary.json")["inputs"]
 
 
+def test_files_without_a_decoder_and_hidden_ones_keep_no_shards_apart(
+    archive: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one are their study's shard's alone; the others are passed by, whatever ails them."""
+    with zipfile.ZipFile(archive / "hidden.zip", "w") as file:
+        for number in range(6):
+            file.writestr(f".{number}", b"x")
+    content = bytearray((archive / "hidden.zip").read_bytes())
+    for at in re.finditer(rb"PK\x01\x02", bytes(content)):
+        content[at.start() + 8] |= 1  # encrypted, says the directory
+    (archive / "hidden.zip").write_bytes(content)
+    monkeypatch.setattr(look, "describe_lack", lambda record: "a decoder" * bool(record.modality))
+    folders = [tmp_path / f"r{number}" for number in range(3)]
+    for number, folder in enumerate(folders):
+        score(archive, folder, model, replace(SETTINGS, shard=Shard(number, 3)))
+    summary = gather(folders, tmp_path / "out")
+    assert summary["rejected_by_reason"]["no_decoder"] == 13
+    assert summary["not_chosen_by_reason"]["hidden"] == 7
+
+
+def test_shards_on_a_disk_that_cannot_be_written_are_gathered(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.open
+
+    def read_only(path: str, flags: int, *more: int, **named: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and Path(path).parent.name in ("r0", "r1", "r2"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return original(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert gather(shards, tmp_path / "out")["inputs"] == 23
+
+
 def test_nothing_is_left_where_gathering_fails(shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), gathered(shards, tmp_path / "out"):
         raise ZeroDivisionError
@@ -197,11 +237,12 @@ def test_a_folder_that_holds_something_is_refused_and_an_empty_one_taken(
 
 
 def test_a_shard_that_is_being_written_is_refused(shards: list[Path], tmp_path: Path) -> None:
-    with (
-        no_writer(shards[2]),
-        pytest.raises(ResultsError, match="r2: another process is writing results here"),
-    ):
-        gather(shards, tmp_path / "out")
+    with (shards[2] / LOCK).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ResultsError, match="r2: another process is writing results here"):
+            gather(shards, tmp_path / "out")
+    with no_writer(shards[2]):  # somebody who reads, too
+        gather(shards, tmp_path / "beside")
     (shards[2] / "lock").unlink()
     gather(shards, tmp_path / "out")
 

@@ -254,6 +254,7 @@ def test_patients_are_found_by_their_stand_in_and_never_written(results, tmp_pat
             "rows 2 and 3 label the same image",
         ),
         (["study_key", "label"], [["s1", "1"], ["s1", "1"]], "rows 2 and 3 label the same study"),
+        (["image", "frame", "label"], [["b/3.dcm", "x", "1"]], "row 2, column 'frame': no number"),
     ],
 )
 def test_labels_that_cannot_be_joined_are_refused(columns, rows, message, results, tmp_path):

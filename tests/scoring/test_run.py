@@ -1,7 +1,9 @@
 """Archives through a whole run: every input is accounted for, once, whatever happens on the way."""
 
+import copy
 import errno
 import json
+import math
 import os
 import re
 import resource
@@ -21,11 +23,16 @@ from scored_tables import KEYS, SETTINGS, assert_same, score, table
 from medres.bundle.directory import Model
 from medres.data.image_rule import ImageRule
 from medres.data.table import read_table
-from medres.errors import ConfigError, ResultsError
+from medres.errors import ConfigError, RejectReason, ResultsError, UnreadableImageError
+from medres.imaging.grayscale import ImageRecord
+from medres.imaging.isolated import IsolatedReader
 from medres.imaging.limits import LIMITS
+from medres.imaging.reader_pool import ReaderPool
+from medres.imaging.reader_protocol import ReadRequest
 from medres.reports.score_page import describe_results
 from medres.scoring.look import Shard
 from medres.scoring.run import check_complete, open_run
+from medres.scoring.scorer import OwnScorer
 from medres.scoring.secret import open_secret
 
 
@@ -380,3 +387,74 @@ def test_a_study_of_several_patients_is_said_before_and_after(
     assert summary["studies_of_several_patients"] == 1
     assert summary["studies_scored"] == 3
     assert any(words in note for note in describe_results(summary))
+
+
+def test_what_was_rejected_and_has_gone_keeps_its_row_though_all_is_tried_again(
+    archive: Path, model: Model
+) -> None:
+    out = archive.parent / "out"
+    before = score(archive, out, model)
+    (archive / "text.dcm").unlink()
+    after = score(archive, out, model, retry_rejected=True)
+    assert after["inputs"] == before["inputs"]
+    assert after["rejected_by_reason"] == before["rejected_by_reason"]
+
+
+def test_a_file_that_had_gone_and_is_back_is_scored_by_the_next_start(
+    whole: Path, archive: Path, model: Model
+) -> None:
+    """As it was before, its time too: as on a disk that was not there for a while."""
+    out, aside = archive.parent / "out", archive.parent / "aside"
+    with open_run(out, [archive], model, SETTINGS, KEYS) as run:
+        run.look()
+        (archive / "3").rename(aside)
+        for _ in run.score():
+            pass
+        assert run.write(out)["rejected_by_reason"]["not_found"] == 2  # and the link in a tar
+    assert score(archive, out, model)["rejected_by_reason"]["not_found"] == 2
+    aside.rename(archive / "3")
+    score(archive, out, model)
+    assert_same(whole, out)
+
+
+def test_a_file_that_could_not_be_opened_is_tried_by_every_start(
+    whole: Path, archive: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, original = archive.parent / "out", IsolatedReader.read_records
+
+    def closed(self: IsolatedReader, request: ReadRequest) -> list[tuple[str, ImageRecord]]:
+        if request.image.endswith("/3"):
+            raise UnreadableImageError(RejectReason.NOT_FOUND, request.image, "cannot be opened")
+        return original(self, request)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IsolatedReader, "read_records", closed)
+        assert score(archive, out, model)["rejected_by_reason"]["not_found"] == 2
+    score(archive, out, model)
+    assert_same(whole, out)
+
+
+def test_an_image_for_which_the_network_gives_no_number_is_rejected(
+    archive: Path, model: Model, tmp_path: Path
+) -> None:
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        network.backbone.fc.bias.fill_(math.nan)
+    summary = score(archive / "0", tmp_path / "out", replace(model, network=network))
+    assert (summary["images_scored"], summary["rejected_by_reason"]) == (0, {"decode_failed": 1})
+    assert "gives no number for it" in (tmp_path / "out" / "rejected.jsonl").read_text()
+
+
+def test_readers_end_where_the_network_cannot_be_built(
+    archive: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[ReaderPool] = []
+
+    def fail(_: object, __: object, readers: ReaderPool) -> None:
+        pools.append(readers)
+        raise ConfigError("no room on the device")
+
+    monkeypatch.setattr(OwnScorer, "build_engine", fail)
+    with pytest.raises(ConfigError, match="no room"):
+        score(archive, tmp_path / "out", model)
+    assert [reader._process for pool in pools for reader in pool._readers] == [None, None]

@@ -243,6 +243,13 @@ def test_a_table_gets_those_members_of_an_archive_that_it_names() -> None:
     assert [item.study for item in members_of(whole, members)] == ["1.2"] * 3
 
 
+def test_a_discs_directory_in_an_archive_is_passed_by_as_in_a_folder() -> None:
+    names = ["DICOMDIR", "disc/dicomdir", "DICOM/1", "DICOMDIR/1"]
+    archive = Found("x.zip", "/x.zip", "1-2")
+    found = [*members_of(archive, [Member(name, k, 5) for k, name in enumerate(names)])]
+    assert [item.aside for item in found] == ["a DICOMDIR", "a DICOMDIR", "", ""]
+
+
 def test_whether_a_file_is_as_it_was_found(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("x")

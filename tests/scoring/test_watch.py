@@ -20,6 +20,16 @@ def test_an_old_file_has_settled_at_once_and_one_that_is_none_too() -> None:
     assert settled(Found("link"))
 
 
+def test_a_file_that_has_to_wait_is_on_its_way() -> None:
+    settled = Settled(now=lambda: 1000.0)
+    young = Found("a", stamp=f"5-{int(999e9)}")
+    settled(young)
+    settled(Found("b", stamp=f"5-{int(939e9)}"))
+    assert settled.next_listing()
+    settled(young)
+    assert not settled.next_listing()
+
+
 def test_watching_ends_when_nothing_has_come_for_a_while() -> None:
     clock, seen = [0.0], 0
     for came in rounds(
