@@ -82,10 +82,10 @@ def test_a_watched_folder_is_scored_as_files_come(
     assert (status, summary["images_scored"]) == (0, 6)
 
 
-def test_a_watched_folder_has_rows_of_what_is_passed_by_and_waits_for_what_is_young(
+def test_a_watched_folder_has_rows_of_what_is_passed_by_too(
     scored: Callable[..., tuple[int, dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hidden file comes alone, after the first tables; a young picture though nothing idles."""
+    """A hidden file comes alone, after the tables were written."""
     monkeypatch.setattr("medres.scoring.watch.POLL_SECONDS", 0.2)
     inbox = tmp_path / "inbox"
     inbox.mkdir()
