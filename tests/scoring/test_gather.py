@@ -202,7 +202,7 @@ def test_files_without_a_decoder_and_hidden_ones_keep_no_shards_apart(
     for number, folder in enumerate(folders):
         score(archive, folder, model, replace(SETTINGS, shard=Shard(number, 3)))
     summary = gather(folders, tmp_path / "out")
-    assert summary["rejected_by_reason"]["no_decoder"] == 13
+    assert summary["rejected_by_reason"]["no_decoder"] == 14
     assert summary["not_chosen_by_reason"]["hidden"] == 7
 
 
