@@ -339,17 +339,22 @@ def _of_dicomdir(path: Path, references: References) -> Iterator[Found]:
         yield Found(path.name, str(path), reason=error.reason, message=error.message)
         return
     root = os.path.realpath(path.parent)
-    for number, parts in enumerate(dict.fromkeys(listed), start=1):
+    seen: set[str] = set()
+    for number, parts in enumerate(listed, start=1):
         file = _resolve(path.parent, parts) if parts else None
+        name = "/".join(parts) or f"(reference {number})"
+        place = name if file is None else os.path.realpath(file)
+        if place in seen:
+            continue
+        seen.add(place)
         if file is None:
-            name = "/".join(parts) or f"(reference {number})"
             message = "a reference of the DICOMDIR leads to no file of its folder"
             yield Found(name, reason=RejectReason.NOT_FOUND, message=message)
-        elif not Path(os.path.realpath(file)).is_relative_to(root):
+        elif not Path(place).is_relative_to(root):
             message = "is a link to a place outside the DICOMDIR's folder; copy the file"
-            yield Found("/".join(parts), reason=RejectReason.NOT_FOUND, message=message)
+            yield Found(name, reason=RejectReason.NOT_FOUND, message=message)
         else:
-            yield _at(file, "/".join(parts))
+            yield _at(file, name)
 
 
 def _resolve(folder: Path, parts: tuple[str, ...]) -> Path | None:

@@ -106,9 +106,17 @@ def test_a_dicomdir_leads_to_its_own_folder_alone(tmp_path: Path) -> None:
     assert found["IMG/A"].path == str(disc / "img" / "a")
     assert {name for name, item in found.items() if item.reason} == {
         "IMG/GONE",
-        "(reference 3)",
+        "(reference 4)",
         "IMG/B",
     }
+
+
+def test_a_dicomdir_counts_each_bad_reference_and_no_file_twice(tmp_path: Path) -> None:
+    for name in ("A", "DICOMDIR"):
+        (tmp_path / name).touch()
+    listed = [("A",), (), ("a",), (), ("B",), ("B",)]
+    found = find(tmp_path / "DICOMDIR", references=lambda _: listed)
+    assert [*found] == ["A", "(reference 2)", "(reference 4)", "B"]
 
 
 def test_a_dicomdir_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
