@@ -33,7 +33,7 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
         ours = _cause(error)
         if ours is None:
             raise
-        print(f"{program}: {ours}", file=sys.stderr)
+        say(f"{program}: {ours}", sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,24 +42,22 @@ def exit_status(program: str, action: Callable[[], object]) -> int:
         if error.errno not in NO_ROOM_OR_LEAVE:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(
+        say(
             f"{program}: {where}cannot be written or read ({os.strerror(error.errno)}); make room, "
             "or give a place where you may, and start the same command again",
-            file=sys.stderr,
+            sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
-        print(
-            f"{program}: interrupted; start it again on the same folder to go on", file=sys.stderr
-        )
+        say(f"{program}: interrupted; start it again on the same folder to go on", sys.stderr)
         return 130
 
 
 def say(text: str, stream: TextIO) -> None:
-    """Print a line; whoever reads no further ends no work by it, and changes no status."""
+    """Print a line; whoever reads no further ends no work by it, nor does a full disk of logs."""
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

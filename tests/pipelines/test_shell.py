@@ -1,6 +1,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,22 @@ raise SystemExit(exit_status("medres", work))
         process.stdout.close()
         process.stdin.close()
     assert process.returncode == 3
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_of_logs_ends_no_work_and_changes_no_status(stream: str) -> None:
+    code = f"""
+import sys
+from pipelines.shell import exit_status, say
+def work():
+    for _ in range(3):
+        say("a line", sys.{stream})
+    return 3
+raise SystemExit(exit_status("medres", work))
+"""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], check=False, **{stream: full})
+    assert done.returncode == 3
 
 
 def test_a_program_without_output_and_error_keeps_its_status() -> None:
