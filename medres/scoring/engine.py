@@ -118,6 +118,7 @@ class Engine:
     def _pass(self, predictor: Predictor, batch: Batch[NetworkInput]) -> Iterator[dict[str, Any]]:
         images = [image for _, image in batch]
         inputs = stack_inputs(images, predictor.preprocessing, rows=self.pass_rows)
+        inputs = inputs.to(predictor.device)
         scores, verdicts = self._score(predictor, images, inputs)
         for (planned, image), values, verdict in zip(
             batch, scores[: len(batch)].tolist(), verdicts, strict=True
@@ -134,7 +135,7 @@ class Engine:
             return predictor.score_batch(inputs), [None] * len(images)
         with measuring(predictor.network, self.guard.limits) as measure:
             scores = predictor.score_batch(inputs)
-            measured = measure(inputs.to(predictor.device))
+            measured = measure(inputs)
         records = [image.record for image in images]
         return scores, self.guard.check(records, measured[: len(images)])
 

@@ -35,6 +35,8 @@ OF_STUDIES = ("study_key", "study_instance_uid", "patient_id")
 FROM_RESULTS = ("modality", "manufacturer", "view_position", "laterality", "guard_flag")
 """Columns of the results that a report may make subgroups of."""
 Row = Mapping[str, str]
+Owners = Mapping[str, None]
+"""Keys of images or of studies, each once."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def join_scores(
     label_columns = _label_columns(labels, findings)
     _check_labels(labels, label_columns)
     key, column, found = _find(labels, index, keys)
-    of_studies = key in OF_STUDIES
+    name = _owner(key)
+    of_studies = name == "study_key"
     scores = read_table(results / ("studies.csv" if of_studies else "images.csv"))
-    name = "study_key" if of_studies else "image_key"
     groups = [c for c in FROM_RESULTS if c in scores.columns]
     candidates = _other_columns(labels, label_columns, groups)
     extra = _choose(labels, candidates, subgroups)
@@ -117,7 +119,6 @@ def join_scores(
         for (owner, frame), number in owners.items()
         for row in _scores_of(scored, owner, frame)
     ]
-    named = {owner for owner, _ in owners}
     return JoinedScores(
         "studies" if of_studies else "images",
         column,
@@ -127,8 +128,8 @@ def join_scores(
             for owner, label, row in pairs
         ),
         sum(not any(cells.scores_of(row)) for _, _, row in pairs),
-        tuple(number for number, rows_of in found.items() if not rows_of),
-        sum(len(rows_of) for key_of, rows_of in scored.items() if key_of not in named),
+        tuple(number for number, named in found.items() if not named),
+        len(scores.rows) - sum(bool(row) for _, _, row in pairs),
         tuple(column for column in candidates if column not in extra),
     )
 
@@ -161,10 +162,10 @@ class _Cells:
         )
 
 
-def _scores_of(scored: Mapping[str, Sequence[Row]], owner: str, frame: str) -> Sequence[Row]:
+def _scores_of(scored: Mapping[str, Mapping[str, Row]], owner: str, frame: str) -> Sequence[Row]:
     """The rows of an image or a study, or of one frame; an empty one where nothing was scored."""
-    rows = scored.get(owner, ())
-    return [row for row in rows if frame in ("", row.get("frame", frame))] or [{}]
+    rows = scored.get(owner, {})
+    return [rows.get(frame, {})] if frame else [*rows.values()] or [{}]
 
 
 def _findings(results: Path) -> tuple[str, ...]:
@@ -217,8 +218,13 @@ def _column(labels: Table, names: Iterable[str]) -> str:
     return next((c for name in names for c in labels.columns if plain(c) == name), "")
 
 
-def _find(labels: Table, index: Table, keys: Keys | None) -> tuple[str, str, dict[int, list[Row]]]:
-    """By which key the tables fit: it, its column, and rows of the index by label row."""
+def _owner(key: str) -> str:
+    """The column of the results whose keys a label has."""
+    return "study_key" if key in OF_STUDIES else "image_key"
+
+
+def _find(labels: Table, index: Table, keys: Keys | None) -> tuple[str, str, dict[int, Owners]]:
+    """By which key the tables fit: it, its column, and what each label row names."""
     tried = []
     for key, names in KEY_NAMES.items():
         if column := _column(labels, names):
@@ -240,38 +246,40 @@ def _find(labels: Table, index: Table, keys: Keys | None) -> tuple[str, str, dic
     )
 
 
-def _finder(key: str, index: Table, keys: Keys | None) -> Callable[[str], list[Row]]:
-    """From a cell of the label table to the rows of `keys.parquet` that it names."""
-    by: dict[str, list[Row]] = defaultdict(list)
+def _finder(key: str, index: Table, keys: Keys | None) -> Callable[[str], Owners]:
+    """From a cell of the label table to the images or studies that it names."""
     if key == "path":
         return _path_finder(index)
+    column = "patient_key" if key == "patient_id" else key
+    by = _grouped((row[column], row[_owner(key)]) for row in index.rows)
     if key == "patient_id":
-        for row in index.rows:
-            by[row["patient_key"]].append(row)
-        return lambda cell: by.get(keys.of_patient(cell), []) if cell and keys else []
-    for row in index.rows:
-        by[row[key]].append(row)
-    return lambda cell: by.get(cell, []) if cell else []
+        return lambda cell: by.get(keys.of_patient(cell), {}) if cell and keys else {}
+    return lambda cell: by.get(cell, {}) if cell else {}
 
 
-def _path_finder(index: Table) -> Callable[[str], list[Row]]:
+def _path_finder(index: Table) -> Callable[[str], Owners]:
     """By the address relative to the source, else by a file name that only one has."""
-    by_name: dict[str, list[Row]] = defaultdict(list)
-    by_last: dict[str, list[Row]] = defaultdict(list)
-    for row in index.rows:
-        by_name[row["image"]].append(row)
-        by_last[posixpath.basename(row["image"])].append(row)
+    by_name = _grouped((row["image"], row["image_key"]) for row in index.rows)
+    by_last = _grouped((posixpath.basename(r["image"]), r["image_key"]) for r in index.rows)
 
-    def find(cell: str) -> list[Row]:
+    def find(cell: str) -> Owners:
         name = posixpath.normpath(cell.replace("\\", "/"))
-        alone = by_last.get(posixpath.basename(name), [])
-        return by_name.get(cell) or by_name.get(name) or (alone if len(alone) == 1 else [])
+        alone = by_last.get(posixpath.basename(name), {})
+        return by_name.get(cell) or by_name.get(name) or (alone if len(alone) == 1 else {})
 
     return find
 
 
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, None]]:
+    """The second of each pair by the first, each once: an array's images have one key."""
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for first, second in pairs:
+        groups[first][second] = None
+    return dict(groups)
+
+
 def _label_rows(
-    labels: Table, found: Mapping[int, Sequence[Row]], name: str, frame: str
+    labels: Table, found: Mapping[int, Owners], name: str, frame: str
 ) -> dict[tuple[str, str], int]:
     """The label row of each key and frame ("" for all frames).
 
@@ -279,16 +287,17 @@ def _label_rows(
         ManifestError: two rows for one image or study, or a frame that is no number.
     """
     owners: dict[str, dict[str, int]] = defaultdict(dict)
-    for number, rows in found.items():
+    for number, named in found.items():
         wanted = _frame(labels, number, frame) if frame and name == "image_key" else ""
-        for owner in dict.fromkeys(row[name] for row in rows if row[name]):
+        for owner in filter(None, named):
             mine = owners[owner]
-            for other, earlier in mine.items():
-                if earlier != number and (other == wanted or "" in (other, wanted)):
-                    raise ManifestError(
-                        f"{labels.path}: rows {row_number(earlier)} and {row_number(number)} label "
-                        f"the same {'image' if name == 'image_key' else 'study'}; keep one"
-                    )
+            anywhere = next(iter(mine.values()), number)
+            earlier = mine.get(wanted, mine.get("", number)) if wanted else anywhere
+            if earlier != number:
+                raise ManifestError(
+                    f"{labels.path}: rows {row_number(earlier)} and {row_number(number)} label "
+                    f"the same {'image' if name == 'image_key' else 'study'}; keep one"
+                )
             mine[wanted] = number
     return {(owner, frame): n for owner, mine in owners.items() for frame, n in mine.items()}
 
@@ -297,10 +306,11 @@ def _frame(labels: Table, number: int, column: str) -> str:
     return str(parse_frame(labels, number, column)) if labels.rows[number][column] else ""
 
 
-def _by_key(scores: Table, name: str) -> dict[str, list[Row]]:
-    by: dict[str, list[Row]] = defaultdict(list)
+def _by_key(scores: Table, name: str) -> dict[str, dict[str, Row]]:
+    """Rows by key and frame; a study has none."""
+    by: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in scores.rows:
-        by[row[name]].append(row)
+        by[row[name]][row.get("frame", "")] = row
     return by
 
 

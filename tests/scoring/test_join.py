@@ -1,5 +1,6 @@
 """Labels beside scores, on the results of the archive of `conftest` and on tables by hand."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,49 @@ def test_scored_archive_is_joined_and_reported(whole, tmp_path, capsys) -> None:
     assert len(scores.y_true) + len(scores.notes) >= 10
     report = ["report", str(out), "--out", str(tmp_path / "report"), "--threshold", "0.5"]
     assert main([*report, "--resamples", "50"]) == 0
+
+
+def test_frames_without_a_label_are_counted(results, tmp_path) -> None:
+    joined = join_scores(
+        results, labels(tmp_path, ["image", "frame", "label"], ["3.dcm", "1", "1"])
+    )
+    assert [row[3] for row in joined.rows] == ["0.4"]
+    assert joined.scores_without_label == 3
+
+
+def array_of(count: int, folder: Path) -> Path:
+    """Results of an array, each of whose images is a study, and their labels."""
+    folder.mkdir()
+    write_json(folder / "summary.json", {"findings": ["opacity"]})
+    columns = ["image_key", "image", "study_key", "patient_key", "content_sha256"]
+    uids = ["study_instance_uid", "series_instance_uid", "sop_instance_uid"]
+    rows = [["i", "a/x.npz::y", f"s{k}", "", "x", "", "", ""] for k in range(count)]
+    write_table(folder / "keys.parquet", [*columns, *uids], rows)
+    write_table(
+        folder / "images.csv",
+        ["image_key", "study_key", "frame", "opacity"],
+        [["i", f"s{k}", str(k), "0.5"] for k in range(count)],
+    )
+    rows = [["x.npz::y", str(k), "1"] for k in range(count)]
+    write_table(folder / "labels.csv", ["image", "frame", "label"], rows)
+    return folder
+
+
+def test_an_array_of_many_images_is_joined_in_as_many_steps(tmp_path: Path) -> None:
+    def steps(count: int) -> int:
+        folder, calls = array_of(count, tmp_path / str(count)), 0
+
+        def tick(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(tick)
+        try:
+            joined = join_scores(folder, folder / "labels.csv")
+        finally:
+            sys.setprofile(None)
+        assert (len(joined.rows), joined.scores_without_label) == (count, 0)
+        return calls
+
+    steps(1)  # what is imported once
+    assert steps(400) < 3 * steps(200)
