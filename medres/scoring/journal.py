@@ -57,7 +57,8 @@ class Journal:
             head = _read_head(self.path)
             if head is None:
                 self._commit(add_checksum(json.dumps({"journal": SCHEMA, **identity}).encode()))
-                _sync_folder(folder)
+                for place in (folder, folder.parent):
+                    _sync_folder(place)
             else:
                 _check_identity(folder, head, identity)
         except BaseException:
@@ -186,7 +187,7 @@ def _open_private(path: Path) -> IO[bytes]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that the new file's name is on the disk too, where a system can say so."""
+    """So that the names in it are on the disk too, where a system can say so."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

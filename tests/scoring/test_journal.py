@@ -56,6 +56,22 @@ def test_what_was_committed_is_replayed_in_order(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "journal.jsonl").stat().st_mode) == 0o600
 
 
+def test_a_new_journal_is_on_the_disk_by_its_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    original = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path))
+        original(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Journal(tmp_path / "a" / "b", IDENTITY, KEYS):
+        pass
+    assert synced == [Path("a/b/journal.jsonl"), Path("a/b"), Path("a")]
+
+
 def test_a_line_is_its_checksum_and_json(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     head, line = (tmp_path / "journal.jsonl").read_bytes().splitlines()
