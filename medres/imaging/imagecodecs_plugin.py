@@ -13,8 +13,7 @@ from typing import Any
 from pydicom.uid import JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 SYNTAXES = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
-# libjpeg-turbo 3, the first that decodes 12-bit and lossless JPEG
-DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs>=2024.6.1",))
+DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs>=2026.1.14",))
 
 
 def is_available(uid: str) -> bool:
