@@ -175,7 +175,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     tiles = [
         ("Studies scored", f"{summary['studies_scored']:,}", images),
         ("Rejected", f"{summary['rejected']:,}", f"of {summary['inputs']:,} inputs"),
-        ("Not chosen", f"{summary['not_chosen']:,}", "by the rule on headers"),
+        ("Not chosen", f"{summary['not_chosen']:,}", "by rule, copies, hidden files"),
     ]
     if guard is not None:
         below = _counted(guard["flagged_studies"], "study", "studies")

@@ -54,6 +54,13 @@ def test_clean_results_have_no_notes_and_a_missing_guard_is_one() -> None:
     assert "The guard was not asked." in page
 
 
+def test_what_is_passed_by_is_so_for_other_reasons_than_headers_too() -> None:
+    page = render_score_page(summary(not_chosen_by_reason={"hidden": 12}))
+    assert "Not chosen, and why" in page
+    assert "by rule, copies, hidden files" in page
+    assert "headers say" not in page
+
+
 def test_page_holds_the_reasons_scanners_and_settings() -> None:
     page = render_score_page(summary(), beside=["studies.csv"])
     for text in (
