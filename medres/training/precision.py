@@ -32,7 +32,7 @@ def resolve_device(name: str) -> torch.device:
         name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # of "meta" there is nothing to be had
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"device: {name!r} is not there; this machine has {_devices()}, or give auto"

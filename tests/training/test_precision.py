@@ -17,7 +17,7 @@ def test_auto_device_is_one_that_computes() -> None:
     assert torch.ones(2, device=device).sum() == 2
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "abacus"])
+@pytest.mark.parametrize("name", ["cuda:99", "abacus", "meta"])
 def test_device_that_is_not_there_names_those_that_are(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"device: '{name}' is not there; .* cpu, or give auto"):
         resolve_device(name)
