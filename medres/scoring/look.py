@@ -156,7 +156,7 @@ class Look:
                 for frame in frames:
                     yield Picture(part, (frame,), f"{address}#{frame}", *uids, patient, facts)
             else:
-                yield Picture(part, frames, study or address, *uids, patient, facts)
+                yield Picture(part, frames, study or _not_uid(address), *uids, patient, facts)
 
     def _uid(self, text: str) -> str:
         """A UID, or a stand-in for what else stands in its place, which may be a name."""
@@ -187,6 +187,11 @@ FILES_ALONE = "the model takes files as a whole; name the file alone, with no pa
 def _others(message: str) -> dict[str, str]:
     """What cannot be read here and is another shard's, if that cannot read it either."""
     return {**OTHERS, "message": message}
+
+
+def _not_uid(address: str) -> str:
+    """A study's name from a file's, which may be made of digits and dots alone, as UIDs are."""
+    return f"./{address}" if is_uid(address) else address
 
 
 def _is_archive(answer: object) -> bool:

@@ -29,7 +29,8 @@ class StudyScore:
     """One study of which every chosen image was tried.
 
     Args:
-        study: its UID; where the files name none, the address of the file.
+        study: its UID; where the files name none, the address of the file, with `./` before one
+            that could be a UID.
         probabilities: of each finding, in [0, 1].
         images: how many were scored.
         sides: probabilities of the images of each side, R and L, where both were taken.

@@ -458,3 +458,17 @@ def test_readers_end_where_the_network_cannot_be_built(
     with pytest.raises(ConfigError, match="no room"):
         score(archive, tmp_path / "out", model)
     assert [reader._process for pool in pools for reader in pool._readers] == [None, None]
+
+
+def test_a_file_named_like_a_study_is_not_of_it(
+    make_radiograph: Callable[..., bytes], model: Model, tmp_path: Path
+) -> None:
+    """A patient's number may be such a name too, and is no UID."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(make_radiograph(1, 1, StudyInstanceUID="1.2"))
+    (folder / "1.2").write_bytes(make_radiograph(2, 2, StudyInstanceUID=""))
+    assert score(folder, tmp_path / "out", model)["studies_scored"] == 2
+    rows = read_table(tmp_path / "out" / "keys.parquet").rows
+    uids = {row["image"]: row["study_instance_uid"] for row in rows}
+    assert uids == {"a.dcm": "1.2", "1.2": ""}
