@@ -38,10 +38,10 @@ def expected(written_model, radiograph) -> float:
 @pytest.mark.parametrize(
     ("name", "kind"), [("inference", "infer"), ("evaluate", "infer"), ("train", "train")]
 )
-def test_workflow_has_every_property_before_there_is_data(written_model, name, kind):
-    config = str(written_model / "configs" / f"{name}.json")
+def test_workflow_has_every_property_before_there_is_data(model_copy, name, kind):
+    config = str(model_copy / "configs" / f"{name}.json")
     workflow = ConfigWorkflow(
-        config, workflow_type=kind, logging_file=False, bundle_root=str(written_model)
+        config, workflow_type=kind, logging_file=False, bundle_root=str(model_copy)
     )
     workflow.initialize()
     assert workflow.check_properties() == []
@@ -95,13 +95,13 @@ def test_monai_label_infers_as_medres_does(written_model, radiograph, expected):
     assert float(score) == pytest.approx(expected, abs=1e-6)
 
 
-def test_monai_label_can_override_the_training(written_model, tmp_path):
+def test_monai_label_can_override_the_training(model_copy):
     parser = ConfigParser()
-    parser.read_config(str(written_model / "configs" / "train.json"))
+    parser.read_config(str(model_copy / "configs" / "train.json"))
     handlers = parser.get("train#handlers")
     assert [h for h in handlers if h.get("_target_") == "CheckpointLoader"]
     overrides = {
-        "bundle_root": str(written_model),
+        "bundle_root": str(model_copy),
         "train#trainer#max_epochs": 1,
         "train#dataset#data": [{"image": "a.dcm", "label": [1]}],
         "validate#dataset#data": [{"image": "b.dcm", "label": [0]}],
