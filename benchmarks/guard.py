@@ -129,7 +129,7 @@ def false_alarms_over_halves(
     return torch.stack(shares)
 
 
-def judge(run: Path, data: Path, photographs: Path | None) -> str:
+def judge(run: Path, data: Path) -> str:
     """The Markdown of one run folder."""
     model, manifest = load_model(run / "model"), read_manifest(run / "manifest.csv")
     guard = model.guard
@@ -143,7 +143,7 @@ def judge(run: Path, data: Path, photographs: Path | None) -> str:
         compare(guard, own, kind, records, measure(model, wrong))
         for kind, wrong in spoilt(images, guard.limits)
     ]
-    for kind, sources in foreign(data, photographs):
+    for kind, sources in foreign(data):
         found, wrong = read(sources, model.record.preprocessing)
         rows.append(compare(guard, own, kind, found, measure(model, wrong)))
     both = torch.cat([guard.scores(measure(model, validation)).max(dim=1).values, own])
@@ -193,10 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--data", type=Path, required=True, help="folder of the real data")
-    parser.add_argument("--photographs", type=Path, help="folder of more pictures")
     parser.add_argument("--out", type=Path, help="Markdown file to put the section into")
     options = parser.parse_args(argv)
-    parts = [judge(run, options.data, options.photographs) for run in options.runs]
+    parts = [judge(run, options.data) for run in options.runs]
     section = "\n".join(
         [
             HEADING,

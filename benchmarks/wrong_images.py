@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
+import skimage.data
 import sklearn.datasets
 import torch
 from monai.transforms import Compose
@@ -25,6 +27,27 @@ from medres.transforms.preprocessing import Preprocessing
 RADIOGRAPHS = ("CR", "DX", "MG", "RG", "XA", "RF")
 STEP = 4
 """Every fourth of the ultrasound images is enough."""
+SKIMAGE = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "cell.png",
+    "chelsea.png",
+    "clock_motion.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "microaneurysms.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+"""Of scikit-image's samples those that a camera took."""
 Images = tuple[list[ImageRecord], Tensor]
 
 
@@ -58,12 +81,11 @@ def spoilt(images: Tensor, limits: tuple[float, float]) -> Iterator[tuple[str, T
     yield "blank but for faint noise", (level + 0.01 * noise).clamp(low, high)
 
 
-def foreign(data: Path, photographs: Path | None) -> Iterator[tuple[str, list[Source]]]:
-    """Each kind of other images, with its name.
+def foreign(data: Path) -> Iterator[tuple[str, list[Source]]]:
+    """Each kind of other images, with its name; a photograph counts whole and in quarters.
 
     Args:
-        data: holds `busi_ultrasound`, `series`, `nifti` and `dicom`.
-        photographs: more of them than scikit-learn's two; each counts whole and in quarters.
+        data: holds `busi_ultrasound`, `series` and `dicom`.
     """
     ultrasound = sorted((data / "busi_ultrasound").rglob("*.png"))
     yield "breast ultrasound", [Source(str(path)) for path in ultrasound[::STEP]]
@@ -77,12 +99,18 @@ def foreign(data: Path, photographs: Path | None) -> Iterator[tuple[str, list[So
         "chests of adults",
         _dicom(data, lambda row: row["mod"] in RADIOGRAPHS and row["body"] == "CHEST"),
     )
-    folder = Path(sklearn.datasets.__file__).parent / "images"
-    pictures = [*sorted(folder.glob("*.jpg")), *sorted((photographs or folder).glob("*.[jp][pn]g"))]
     yield (
         "photographs",
-        [Source(str(path), part) for path in dict.fromkeys(pictures) for part in range(5)],
+        [Source(str(path), part) for path in photographs() for part in range(5)],
     )
+
+
+def photographs() -> list[Path]:
+    """The sample pictures of scikit-learn, scikit-image and matplotlib."""
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    taken = [Path(skimage.data.__file__).parent / name for name in SKIMAGE]
+    portrait = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return [*sorted(folder.glob("*.jpg")), *taken, portrait]
 
 
 def read(sources: list[Source], preprocessing: Preprocessing) -> Images:

@@ -102,7 +102,7 @@ def test_its_guard_flags_spoilt_radiographs_and_few_of_its_own(demo: Path) -> No
 
 def test_its_guard_flags_every_other_kind_of_image(demo: Path, test_data: Path) -> None:
     model = load_model(demo / "model")
-    for kind, sources in foreign(test_data / "data", None):
+    for kind, sources in foreign(test_data / "data"):
         records, images = read(sources, model.record.preprocessing)
         verdicts = model.guard.check(records, measure(model, images))
         assert sum(v.flagged for v in verdicts) / len(images) >= 0.95, kind
