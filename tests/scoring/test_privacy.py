@@ -145,7 +145,9 @@ def test_no_name_is_said_and_no_process_shows_one(scored: Scored) -> None:
 
 
 def test_nothing_is_left_in_the_folder_of_temporary_files(scored: Scored) -> None:
-    assert [path for path in scored.temporary.rglob("*") if path.is_file()] == []
+    left = {path.name for path in scored.temporary.rglob("*") if path.is_file()}
+    # torch 2.8 writes a module of its own as it is imported, and leaves it where it is killed.
+    assert left <= {"_remote_module_non_scriptable.py"}
 
 
 def test_what_leads_to_a_patient_is_its_owners_whatever_the_umask(scored: Scored) -> None:
