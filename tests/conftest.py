@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from process_state import changes, read_state, reset_state
 from real_data import real_data_root
 
 if TYPE_CHECKING:
@@ -79,6 +80,31 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pictures import write_pictures
 
     return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Random numbers, and what else is used up, begin alike whichever tests ran before."""
+    reset_state()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def module_leaves_all_as_it_was() -> Generator[None]:
+    """As below, of the fixtures of a module."""
+    yield from _refuse_changes()
+
+
+@pytest.fixture(autouse=True)
+def test_leaves_all_as_it_was() -> Generator[None]:
+    """A test that changes what others of the process meet fails itself, in whatever order."""
+    yield from _refuse_changes()
+
+
+def _refuse_changes() -> Generator[None]:
+    before = read_state()
+    yield
+    changed = changes(before, read_state())
+    assert not changed, f"left to the tests after it: {'; '.join(changed)}"
 
 
 @pytest.fixture

@@ -1,26 +1,8 @@
 """The gate through which a test may be skipped."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
-
-def run_pytest(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    for name in ("conftest.py", "real_data.py", "pictures.py"):
-        shutil.copy(HERE / name, folder / name)
-    (folder / "test_it.py").write_text(body)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
-        cwd=folder,
-        env={"MEDRES_TEST_DATA": str(folder / "nowhere"), "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from inner_pytest import run_pytest
 
 
 def test_skip_for_absent_data_or_program_is_a_skip_and_says_so(tmp_path: Path) -> None:
