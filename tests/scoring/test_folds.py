@@ -58,6 +58,34 @@ def test_decisions_are_each_folds_own_and_counted_together():
     assert "predictions out of fold" in found["notes"][0]
 
 
+def test_a_score_at_its_folds_threshold_is_positive():
+    at = Fold(FIRST.cases, {"f": Threshold(0.4, "Youden", 4)})  # a negative's score
+    found = evaluate_folds([at], ["f"], kind="binary")
+    assert found["findings"]["f"]["confusion"] == {"tp": 1, "fp": 1, "tn": 1, "fn": 1}
+
+
+def test_each_finding_is_decided_by_its_own_threshold_and_band():
+    part = CaseScores(
+        "patient",
+        tuple("abcd"),
+        torch.tensor([[0, 1], [0, 1], [1, 0], [1, 0]], dtype=torch.float64),
+        torch.tensor([[0.1, 0.9], [0.4, 0.6], [0.3, 0.2], [0.8, 0.7]], dtype=torch.float64),
+        {"patients": 4, "studies": None, "images": 4},
+    )
+    thresholds = {"f": Threshold(0.2, "Youden", 4), "g": Threshold(0.8, "Youden", 4)}
+    bands = {"f": band(0.2, 0.4), "g": band(0.5, 0.65)}
+    found = evaluate_folds([Fold(part, thresholds, bands)], ["f", "g"], kind="multilabel")
+    f, g = (found["findings"][name] for name in "fg")
+    assert f["confusion"] == {"tp": 2, "fp": 1, "tn": 1, "fn": 0}
+    assert g["confusion"] == {"tp": 1, "fp": 0, "tn": 2, "fn": 1}
+    assert f["three_way"]["counts"] == {  # f: - + ? +
+        "tp": 1, "fp": 1, "tn": 1, "fn": 0, "undecided_positive": 1, "undecided_negative": 0,
+    }  # fmt: skip
+    assert g["three_way"]["counts"] == {  # g: + ? - +
+        "tp": 1, "fp": 1, "tn": 1, "fn": 0, "undecided_positive": 1, "undecided_negative": 0,
+    }  # fmt: skip
+
+
 def test_a_fold_without_a_threshold_decides_nothing():
     found = evaluate_folds([FIRST, Fold(SECOND.cases, {})], ["f"], kind="binary")
     assert found["findings"]["f"]["confusion"] == {"tp": 2, "fp": 1, "tn": 1, "fn": 0}
