@@ -74,6 +74,16 @@ def test_pixels_of_a_hand_worked_image() -> None:
     assert found[13].item() == pytest.approx(math.log(1e-4))
 
 
+def test_quantiles_are_of_brightness_and_what_is_near_a_limit_counts_as_clipped() -> None:
+    ramp = torch.arange(121.0).reshape(1, 1, 11, 11)  # the quantile q is 120 q
+    found = measure_pixels(ramp, (1.0, 119.0))[0]
+    quantiles = [2.4, 12.0, 30.0, 48.0, 60.0, 72.0, 90.0, 108.0, 117.6]
+    assert found[:9].tolist() == pytest.approx(quantiles)
+    assert found[9:11].tolist() == pytest.approx([2 / 121, 2 / 121])  # 0 and 1; 119 and 120
+    near = torch.tensor([[-1.996, -1.994, 2.994, 2.996]]).repeat(4, 1)[None, None]  # .005 apart
+    assert measure_pixels(near, (-2.0, 3.0))[0, 9:11].tolist() == [0.25, 0.25]
+
+
 def test_of_a_large_image_every_second_row_and_column_is_looked_at() -> None:
     image = torch.zeros(128, 128)  # two grids of 64; odd rows stay dark
     image[::2, 64:] = 0.5
