@@ -13,15 +13,8 @@ export MPLBACKEND := Agg
 demo: $(VENV)/installed
 	$(BIN)/medres demo
 
-# Compilers of other programs (ONNX, OpenVINO) get processes that nothing else has run in: once, in
-# one that had run thousands of tests, one of them ended it (SIGSEGV).
-COMPILING := tests/export tests/pipelines/test_export.py
-
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile \
-	    $(COMPILING:%=--ignore=%) $(PYTEST_ARGS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile \
-	    $(COMPILING) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 slow: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --dist loadscope $(PYTEST_ARGS)

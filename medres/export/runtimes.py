@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,7 +38,7 @@ def open_runs(folder: Path, artifact: Artifact, threads: int | None = None) -> d
     if artifact.precision == "int8":
         return {"int8": run_openvino(path, threads=threads)}
     runs: dict[Precision, Run] = {"fp32": run_openvino(path, "f32", threads)}
-    if "BF16" in require("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         runs["bf16"] = run_openvino(path, "bf16", threads)
     return runs
 
@@ -68,6 +69,17 @@ def run_onnx(path: Path, threads: int | None = None) -> Run:
     return run
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's `Core`, one a process.
+
+    Each puts signals on a stack of its own, and on its end gives back the one that it found. Of two
+    that end in the order in which they began, the second gives back the first's, which is gone: the
+    next signal (an interrupt, the end of a child) would end the process with SIGSEGV.
+    """
+    return require("openvino").Core()
+
+
 def run_openvino(path: Path, precision: str | None = None, threads: int | None = None) -> Run:
     """An OpenVINO (or ONNX) file in OpenVINO on the CPU.
 
@@ -81,7 +93,7 @@ def run_openvino(path: Path, precision: str | None = None, threads: int | None =
         settings["INFERENCE_PRECISION_HINT"] = precision
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = require("openvino").Core().compile_model(path, "CPU", settings)
+    compiled = openvino_core().compile_model(path, "CPU", settings)
 
     def run(images: Pixels) -> Pixels:
         return np.array(compiled(images)[0])  # a copy: the next call writes into the same memory

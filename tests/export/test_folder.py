@@ -151,6 +151,25 @@ def test_the_code_of_the_readme_runs_where_medres_is_not_installed(
     assert done.stdout == "agreed\n", done.stderr
 
 
+def test_a_signal_after_openvino_files_were_run_does_not_end_the_process(exported: Path) -> None:
+    script = """
+import gc, signal, sys
+from pathlib import Path
+from medres.export.formats import Artifact
+from medres.export.runtimes import open_runs
+opened = [open_runs(Path(sys.argv[1]), Artifact("openvino", p)) for p in ("fp32", "int8")]
+while opened:
+    del opened[0]  # in the order in which they were opened
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("interrupted"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(exported)], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 def test_an_ensemble_is_exported_with_its_members_temperatures(
     ensemble: Model, tmp_path: Path
 ) -> None:
