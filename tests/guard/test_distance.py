@@ -78,3 +78,17 @@ def test_what_never_varied_in_training_still_may_by_a_hundredth() -> None:
     assert fitted.spread.tolist() == pytest.approx([2**0.5, 0.01], abs=1e-9)
     assert fitted.variances.tolist() == pytest.approx([1.0])
     assert fitted.rest.tolist() == pytest.approx([1e-4])
+
+
+def test_distance_is_that_of_the_whole_decomposition() -> None:
+    generator = torch.Generator().manual_seed(4)
+    mixing = torch.randn(12, 12, generator=generator, dtype=torch.float64)
+    drawn = torch.randn(43, 12, generator=generator, dtype=torch.float64) @ mixing + 5
+    training, fresh = drawn[:41], drawn[41:]  # (41 - 1) // 4 = 10 directions of 12 are kept
+    mean, std = training.mean(0), training.std(0)
+    _, values, directions = torch.linalg.svd((training - mean) / std, full_matrices=False)
+    variances = values.square() / 40
+    variances[10:] = variances[10:].mean()  # all others share what is left
+    along = ((fresh - mean) / std) @ directions.T
+    expected = ((along.square() / variances).sum(1) / 12).log()
+    torch.testing.assert_close(Distance.fit(training).of(fresh), expected, rtol=1e-6, atol=1e-6)

@@ -109,9 +109,21 @@ def test_missing_labels_take_no_part():
 
 def test_scores_that_are_no_probabilities_are_refused():
     table = local(1.0, n=20)
-    logits = replace(table, y_score=tuple((5.0,) for _ in range(20)))
-    with pytest.raises(ManifestError, match=r"local.csv: scores outside \[0, 1\] are no prob"):
-        recalibrate(record(), logits, EvaluationConfig(), "ab")
+    for outside in (1.0001, -0.0001):
+        logits = replace(table, y_score=((outside,), *table.y_score[1:]))
+        with pytest.raises(ManifestError, match=r"local.csv: scores outside \[0, 1\] are no prob"):
+            recalibrate(record(), logits, EvaluationConfig(), "ab")
+
+
+def test_scores_of_exactly_0_and_1_are_probabilities():
+    table = local(1.0, n=400)
+    label = [y for (y,) in table.y_true]
+    negative, positive = label.index(0.0), label.index(1.0)
+    scores = [*table.y_score]
+    scores[negative], scores[positive] = (0.0,), (1.0,)
+    result = recalibrate(record(), replace(table, y_score=tuple(scores)), EvaluationConfig(), "ab")
+    assert result.changes["cases"] == 400
+    assert temperature_of(result.record) == pytest.approx(1.0, rel=0.2)
 
 
 def test_softmax_scores_get_one_temperature():
