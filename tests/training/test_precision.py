@@ -77,10 +77,15 @@ def test_auto_takes_bf16_on_processors_that_multiply_it(
 
 
 def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked, nothing = [], torch.empty(0)
+
+    def zeros(_: int, *, device: torch.device) -> torch.Tensor:
+        asked.append(device)
+        return nothing
+
     monkeypatch.setattr(precision, "world_size", lambda: 2)
     monkeypatch.setattr(precision, "local_rank", lambda: 1)
-    monkeypatch.setattr(torch, "empty", lambda *_, device: asked.append(device))
+    monkeypatch.setattr(torch, "zeros", zeros)
     assert resolve_device("cuda") == torch.device("cuda:1")
     assert asked == [torch.device("cuda:1")]
 
