@@ -43,6 +43,7 @@ def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
         ConfigError: `only` names none of the folds.
     """
     from medres.data.folds import assign_folds, split_by_fold
+    from medres.data.run_manifest import read_run_origin
     from medres.training.training_data import check_and_fit, survey_run_images
     from pipelines import xray_train
     from pipelines.fold_folder import judge_folds
@@ -53,6 +54,7 @@ def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
         raise ConfigError(f"--only: {list(only)} is not accepted; give folds from 1 to {folds}")
     if config.data.manifest is not None:
         make_sample_manifest(config.data.manifest)
+    origin = read_run_origin(config)
     manifest, survey = survey_run_images(config, follow=follow)
     fold_of_row = assign_folds(manifest, survey.digests, folds=folds, seed=config.data.split_seed)
     notes = describe_folds(manifest, survey.digests)
@@ -67,7 +69,7 @@ def run(config: RunConfig, folds: int, only: Sequence[int] = ()) -> Path:
         judged.append(xray_train.judge(own, data, xray_train.train_on(own, data)))
     if only:
         return judged[-1].page
-    return judge_folds(config, manifest, judged, notes)
+    return judge_folds(config, manifest, origin, judged, notes)
 
 
 def describe_folds(manifest: Manifest, pictures: dict[tuple[str, int], str]) -> list[str]:

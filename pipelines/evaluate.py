@@ -7,7 +7,8 @@ r"""Judge a model on labelled images, from its own test split or from elsewhere.
 Nothing is re-fitted: preprocessing, weights, thresholds and bands are the model's. Patients and
 pictures that the model was trained or validated on are refused, or left out with `--on-seen drop`.
 Leaves `evaluation.html` with what stands beside it (docs/evidence.md) and `predictions.csv` in the
-folder given by --out.
+folder given by --out. What a bundle of others cannot read is left out, counted, and named in
+`predictions.csv.rejected.jsonl`.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def run(config: EvaluateConfig) -> Path:
     from medres.bundle.zoo import is_zoo_bundle
     from medres.data.decoders import check_decoders
     from medres.data.manifest import check_files, read_manifest
+    from medres.data.rejected import read_origin
     from medres.metrics.finding_details import AskedDetails
     from medres.reports.beside import read_beside
     from medres.reports.evidence import write_evidence
@@ -85,6 +87,7 @@ def run(config: EvaluateConfig) -> Path:
     from medres.scoring.subgroup_values import subgroup_values
     from medres.training.precision import resolve_device
     from medres.transforms.survey import survey_images
+    from pipelines.flow import describe_flow
     from pipelines.progress import follow
     from pipelines.shown_cases import show_cases
 
@@ -118,12 +121,15 @@ def run(config: EvaluateConfig) -> Path:
     figures = cases.evaluate(record.findings, record.thresholds, kind=record.kind, asked=asked)
     notes = [*manifest.notes, *notes, *figures["notes"]]
     n_seen = len(chosen.rows) - len(manifest.rows)
-    flow = describe_flow(len(table.rows), len(chosen.rows), len(manifest.rows))
+    left_out = {
+        "not asked for (--split, --where)": len(table.rows) - len(chosen.rows),
+        "of patients that the model was fitted on": n_seen,
+    }
     evaluation = {
         **figures,
         "intended_use": config.intended_use or record.training.get("intended_use") or "",
         "beside": read_beside(config.beside, record.findings),
-        "flow": flow,
+        "flow": describe_flow(read_origin(config.manifest), left_out),
         "leakage": {
             "images of patients, or equal to images, that the model was fitted on": n_seen,
             "of them judged here": 0,
@@ -144,18 +150,6 @@ def run(config: EvaluateConfig) -> Path:
     print(format_summary(evaluation))
     print(f"\nreport  {page}")
     return page
-
-
-def describe_flow(n_table: int, n_chosen: int, n_judged: int) -> dict[str, Any]:
-    """The images from the manifest to those that were judged, and why others were not."""
-    return {
-        "start": "images of the manifest",
-        "n": n_table,
-        "excluded": [
-            {"why": "not asked for (--split, --where)", "n": n_table - n_chosen},
-            {"why": "of patients that the model was fitted on", "n": n_chosen - n_judged},
-        ],
-    }
 
 
 def select_labelled(config: EvaluateConfig, manifest: Manifest) -> Manifest:

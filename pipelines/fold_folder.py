@@ -21,6 +21,7 @@ from medres.bundle.directory import CARD_NAME, load_model
 from medres.bundle.ensemble import write_ensemble
 from medres.config import RunConfig
 from medres.data.manifest import Manifest
+from medres.data.rejected import Origin
 from medres.provenance import collect_provenance
 from medres.reports.evidence import write_evidence
 from medres.reports.summary import format_summary
@@ -34,12 +35,17 @@ from medres.scoring.folds import (
 )
 from medres.training.precision import describe_device, resolve_device
 from medres.training.training_data import count_cases
+from pipelines.flow import describe_flow
 from pipelines.run_folder import Judged
 from pipelines.shown_cases import list_fold_cases
 
 
 def judge_folds(
-    config: RunConfig, manifest: Manifest, judged: Sequence[Judged], notes: list[str]
+    config: RunConfig,
+    manifest: Manifest,
+    origin: Origin,
+    judged: Sequence[Judged],
+    notes: list[str],
 ) -> Path:
     """Judge the predictions out of fold, and write the ensemble; returns the HTML report's path."""
     findings, unit = manifest.schema.findings, config.evaluation.unit
@@ -58,9 +64,10 @@ def judge_folds(
         config.out / "model", models, thresholds, training, provenance, bands=bands
     )
     runs = write_fold_figures(config.out, judged)
+    left_out = {"not asked for (data.where)": origin.images - len(manifest.rows)}
     evaluation = {
         **figures,
-        "flow": {"start": "images of the manifest", "n": len(manifest.rows), "excluded": []},
+        "flow": describe_flow(origin, left_out),
         "dataset": {
             "manifest": None if config.data.manifest is None else config.data.manifest.name,
             "split": f"{len(judged)} folds by patient, predictions out of fold",

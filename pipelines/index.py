@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from pipelines.shell import exit_status, format_missing_decoders
 
 if TYPE_CHECKING:
-    from medres.data.image_index import ImageIndex, RejectedFile
+    from medres.data.image_index import ImageIndex
+    from medres.data.rejected import RejectedFile
     from medres.data.series import SeriesListing, SlicePlace
     from medres.imaging.grayscale import ImageRecord
 

@@ -8,8 +8,8 @@ TABLE names each image by `image` (or `file`, `path`: relative to FOLDER), `sop_
 `series_instance_uid`, `study_instance_uid` or `patient_id`, and labels it in `label` or
 `label_<finding>`: 0, 1, or empty where unknown. A column `frame` labels single slices or frames.
 Other columns are kept, for subgroups. Patient ids and study UIDs become pseudonyms. Files that are
-no images are counted, and listed in OUT.rejected.jsonl. Slices of CT and MR come in the order in
-which they lie in the patient, and what is wrong with a series is said.
+no images or that are left out are counted, and listed in OUT.rejected.jsonl. Slices of CT and MR
+come in the order in which they lie in the patient, and what is wrong with a series is said.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def run(config: PrepareConfig) -> str:
 
 def format_preparation(prepared: Preparation, out: Path) -> str:
     """What was found, in a few lines, with the next command."""
+    from medres.data.rejected import describe_rejected
+
     manifest = prepared.manifest
     lines = [f"{out}: {_count_manifest(manifest)}", *_count_labels(manifest)]
     if prepared.rejected:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in prepared.rejected_by_reason.items())
-        names = _some([file.file for file in prepared.rejected])
-        lines.append(f"no images: {reasons} ({names}); listed in {out.name}.rejected.jsonl")
+        lines.append(f"no images: {describe_rejected(prepared.rejected, out)}")
         lines += format_missing_decoders(prepared.rejected)
     if prepared.unlabelled:
         lines.append(f"without label, left out: {_counted(prepared.unlabelled)}")

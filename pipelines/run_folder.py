@@ -48,6 +48,7 @@ from medres.training.precision import describe_device, resolve_device
 from medres.training.schedule_table import format_schedule
 from medres.training.status import TrainingStatus, now
 from medres.training.training_data import TrainingData
+from pipelines.flow import describe_flow
 from pipelines.progress import follow
 
 
@@ -280,20 +281,15 @@ def _shareable(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-def _flow(data: TrainingData) -> dict[str, Any]:
-    """Images from the manifest to the splits."""
-    dropped = sum(data.leakage["dropped"].values())
-    return {
-        "start": "images of the manifest",
-        "n": len(data.manifest.rows) + dropped,
-        "excluded": [{"why": "equal to an image in another split", "n": dropped}],
-    }
-
-
 def describe_run(
     config: RunConfig, data: TrainingData, trained: FineTuned, record: ModelRecord
 ) -> dict[str, Any]:
     """The sections that a report has beside its figures."""
+    equal = sum(data.leakage["dropped"].values())
+    left_out = {
+        "not asked for (data.where)": data.origin.images - len(data.manifest.rows) - equal,
+        "equal to an image in another split": equal,
+    }
     return {
         "dataset": {
             "manifest": None if config.data.manifest is None else config.data.manifest.name,
@@ -302,13 +298,13 @@ def describe_run(
             "patient_ids_given": data.manifest.patient_ids_given,
         },
         "intended_use": config.evaluation.intended_use,
-        "flow": _flow(data),
+        "flow": describe_flow(data.origin, left_out),
         "splits": data.counts(),
         "leakage": {
             "equal images in two splits": data.leakage["across_splits"],
             "equal images within one split": data.leakage["within_splits"],
             "of them with different labels": data.leakage["conflicting"],
-            "images dropped for it": sum(data.leakage["dropped"].values()),
+            "images dropped for it": equal,
         },
         "model": {
             **record.network.as_arguments(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from medres.errors import MedresError
 
 if TYPE_CHECKING:
-    from medres.data.image_index import RejectedFile
+    from medres.data.rejected import RejectedFile
 
 
 NO_ROOM_OR_LEAVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -1,18 +1,21 @@
 """`medres evaluate` with a bundle of others: MONAI's model zoo and its like.
 
-The bundle's own chain reads the images, one by one. It has no locked threshold, no record of the
-patients that it was trained on and no guard; the results say so.
+The bundle's own chain reads the images in processes of its own, as for `medres score`. What it
+cannot read is left out, counted, and named in `predictions.csv.rejected.jsonl`. The bundle has no
+locked threshold, no record of the patients that it was trained on and no guard; the results say so.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medres.bundle.zoo import ZooModel
     from medres.data.manifest import Manifest
+    from medres.data.rejected import RejectedFile
     from pipelines.evaluate import EvaluateConfig
 
 NOT_RECORDED = (
@@ -23,17 +26,23 @@ NOT_RECORDED = (
 
 def evaluate(config: EvaluateConfig) -> Path:
     """Judge a bundle of others on labelled images; returns the HTML report's path."""
-    import torch
-
     from medres.bundle.zoo import load_zoo_bundle
     from medres.data.manifest import check_files
+    from medres.data.rejected import (
+        count_reasons,
+        describe_rejected,
+        read_origin,
+        write_rejected,
+    )
     from medres.metrics.finding_details import AskedDetails
     from medres.reports.evidence import write_evidence
     from medres.reports.summary import format_summary
-    from medres.scoring.case_scores import ImageScores
+    from medres.scoring.run import Settings
     from medres.scoring.subgroup_values import subgroup_values
+    from medres.scoring.zoo_rows import score_rows
     from medres.training.precision import resolve_device
-    from pipelines.evaluate import describe_flow, select_labelled
+    from pipelines.evaluate import select_labelled
+    from pipelines.flow import describe_flow
     from pipelines.progress import follow
 
     model = load_zoo_bundle(config.model, trust=config.trust)
@@ -41,24 +50,34 @@ def evaluate(config: EvaluateConfig) -> Path:
     manifest = select_labelled(config, table)
     check_files(manifest)
     device = resolve_device(config.device)
-    scores = [
-        model.score(manifest.address(row), device) for row in follow(manifest.rows, "scoring")
-    ]
-    images = ImageScores(manifest, manifest.rows, torch.tensor(scores, dtype=torch.float64))
-    images.write_csv(config.out / "predictions.csv")
+    images, rejected = score_rows(
+        model,
+        manifest,
+        Settings(device, workers=config.workers or None),
+        follow=lambda rows: follow(rows, "scoring"),
+    )
+    predictions = config.out / "predictions.csv"
+    images.write_csv(predictions)
+    write_rejected(predictions, rejected)
     cases = images.combine("patient")
     asked = AskedDetails(
         prevalence=config.prevalence,
-        subgroups=subgroup_values(manifest, cases, config.subgroup),
+        subgroups=subgroup_values(images.manifest, cases, config.subgroup),
         intersections=tuple(tuple(text.split(",")) for text in config.intersect),
     )
     schema = manifest.schema
     figures = cases.evaluate(schema.findings, {}, kind=schema.kind, asked=asked)
-    flow = describe_flow(len(table.rows), len(manifest.rows), len(manifest.rows))
+    left_out = {
+        "not asked for (--split, --where)": len(table.rows) - len(manifest.rows),
+        **{f"refused: {reason}": n for reason, n in count_reasons(rejected).items()},
+    }
+    flow = describe_flow(read_origin(config.manifest), left_out)
     described = _describe(config, model, manifest, device)
-    notes = [*manifest.notes, *NOT_RECORDED, *figures["notes"]]
+    notes = [*manifest.notes, *_refused(rejected), *NOT_RECORDED, *figures["notes"]]
     page = write_evidence({**figures, "flow": flow, **described, "notes": notes}, config.out)
     print(format_summary({**figures, **described, "notes": notes}))
+    if rejected:
+        print(f"\nnot scored: {describe_rejected(rejected, predictions)}")
     print(f"\nreport  {page}")
     return page
 
@@ -75,6 +94,13 @@ def read_labels(model: ZooModel, path: Path) -> Manifest:
         one = LabelSchema("multiclass", labels.findings, (LABEL_COLUMN,))
         return dataclasses.replace(read_manifest(path, schema=one), schema=labels)
     return read_manifest(path, schema=labels)
+
+
+def _refused(rejected: Sequence[RejectedFile]) -> list[str]:
+    if not rejected:
+        return []
+    images = "1 image" if len(rejected) == 1 else f"{len(rejected)} images"
+    return [f"The bundle could not score {images}, left out of every figure: see the flow."]
 
 
 def _describe(

@@ -1,12 +1,17 @@
 """Bundles in the forms of MONAI's model zoo, with random weights of the right shape."""
 
 import json
+import os
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from monai.networks.nets import DenseNet, SEResNet50, TorchVisionFCModel
+
+from medres.bundle.zoo import ZooModel
 
 
 def metadata(name: str, channels: int, size: int, outputs: list[str]) -> dict[str, Any]:
@@ -196,3 +201,36 @@ def edit(folder: Path, change: Any) -> Path:
     change(values)
     path.write_text(json.dumps(values))
     return folder
+
+
+CRASH, HANG, NOTHING = 77, 78, 79
+
+
+def disturb(x: Any) -> Any:
+    """The step of a trusted bundle's chain that some pictures are the end of."""
+    if x.max() == CRASH:
+        os.abort()
+    if x.max() == HANG:
+        time.sleep(1000)
+    return x * float("nan") if x.max() == NOTHING else x
+
+
+def disturbed(bundle: Path, folder: Path) -> Path:
+    """A copy of the template with that step, which is code."""
+    shutil.copytree(bundle, folder)
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "__init__.py").touch()
+    step = {"_target_": "Lambdad", "keys": "image", "func": "$@disturb"}
+
+    def change(values: Any) -> None:
+        values["imports"] += ["$from tests.zoo_bundles import disturb"]
+        values["disturb"] = "$disturb"
+        values["transforms"].insert(2, step)
+
+    return edit(folder, change)
+
+
+def scores_of(model: ZooModel, path: Path) -> list[float]:
+    """Probabilities of one image, alone and in this process."""
+    pixels = torch.from_numpy(model.chain.apply(str(path)))
+    return model.predict(pixels[None], torch.device("cpu"))[0].tolist()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from medres.bundle.parts import WEIGHTS_BYTES, part, read_part
-from medres.bundle.zoo_chain import Chain, load_chain, not_taken
+from medres.bundle.zoo_chain import Chain, load_chain
 from medres.bundle.zoo_config import ZooConfig
 from medres.bundle.zoo_files import (
     CONFIGS,
@@ -27,7 +27,7 @@ from medres.bundle.zoo_files import (
     trusted_part,
 )
 from medres.data.labels import LabelSchema
-from medres.errors import BundleError, RejectReason, UnreadableImageError, WeightsError
+from medres.errors import BundleError, WeightsError
 from medres.files import file_digest
 from medres.models.state_file import read_state_file
 from medres.training.precision import AutocastInferer, ComputePrecision
@@ -67,23 +67,6 @@ class ZooModel:
     title: str
     folder: Path
     trusted: bool = False
-
-    def score(self, path: str, device: torch.device) -> list[float]:
-        """Probabilities (F,) of one image.
-
-        Raises:
-            UnreadableImageError: no image, or one that the bundle's chain or network does not take.
-        """
-        pixels = torch.from_numpy(self.chain.apply(path))
-        try:
-            found = self.predict(pixels[None], device)
-        except BundleError:
-            raise
-        except Exception as error:  # of the bundle's own network, of which nothing is known
-            raise UnreadableImageError(
-                RejectReason.DECODE_FAILED, path, not_taken("network", error)
-            ) from None
-        return [float(value) for value in found[0]]
 
     @torch.inference_mode()
     def predict(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medres.data.decoders import describe_lack
 from medres.data.manifest import SPLIT_NAMES
+from medres.data.rejected import RejectedFile
 from medres.data.table import Table
 from medres.errors import ManifestError, RejectReason, UnreadableImageError
 from medres.imaging.grayscale import ImageRecord
@@ -37,21 +38,6 @@ class ImageFile:
 
     name: str
     record: ImageRecord
-
-
-@dataclass(frozen=True)
-class RejectedFile:
-    """A file that is no image to medres.
-
-    Args:
-        file: relative to the folder.
-        reason: one code of `RejectReason`.
-        message: the same in words.
-    """
-
-    file: str
-    reason: RejectReason
-    message: str
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from medres.data.image_index import (
-    Follow,
-    ImageIndex,
-    RejectedFile,
-    index_images,
-)
+from medres.data.image_index import Follow, ImageIndex, index_images
 from medres.data.label_join import (
     LabelColumns,
     LabelJoin,
@@ -34,10 +27,16 @@ from medres.data.manifest import (
     write_manifest,
 )
 from medres.data.pseudonyms import Pseudonyms
+from medres.data.rejected import (
+    LeftOutFile,
+    LeftOutReason,
+    RejectedFile,
+    rejected_path,
+    write_rejected,
+)
 from medres.data.series import SeriesListing, list_series
 from medres.data.table import Table, read_table, row_number
 from medres.errors import ManifestError
-from medres.files import write_text
 from medres.imaging.empty_slices import EmptySlices, select_frames
 from medres.imaging.read import count_frames
 
@@ -98,16 +97,6 @@ class Preparation:
     rows_without_image: tuple[int, ...]
     notes: tuple[str, ...]
 
-    @property
-    def rejected_by_reason(self) -> dict[str, int]:
-        """How many files were rejected for each reason, most frequent first."""
-        return dict(Counter(file.reason.value for file in self.rejected).most_common())
-
-
-def rejected_path(out: Path) -> Path:
-    """Where the rejected files of a manifest are listed, one JSON object a line."""
-    return out.with_name(f"{out.name}.rejected.jsonl")
-
 
 def prepare_manifest(
     folder: str | Path,
@@ -123,7 +112,8 @@ def prepare_manifest(
         folder: with images, or one `.npz` in MedMNIST's layout.
         labels: a CSV or Parquet table; None where the `.npz` brings its own.
         out: the manifest, CSV or by suffix Parquet; `<out>.rejected.jsonl` beside it lists the
-            files that are no images, if there are any.
+            files that are not in it, if there are any: those that are no images, and those
+            without a label, of an overview or of empty slices alone.
         options: see `PrepareOptions`.
         follow: wraps the files, for a progress bar.
 
@@ -143,10 +133,12 @@ def prepare_manifest(
     columns = recognize_columns(table, options.patient_column)
     join = join_labels(index, table, columns)
     series = list_series(index)
-    join, series_notes = _arrange(join, series, options)
+    join, localizers, series_notes = _arrange(join, series, options)
     made, notes = _build(index, table, columns, join, series, out, options)
     notes = [*series_notes, *notes]
-    _write_rejected(rejected_path(out), index.rejected)
+    unlabelled = {_file(name) for name in join.unlabelled}
+    left_out = _left_out(index, made, unlabelled, localizers)
+    write_rejected(out, [*index.rejected, *left_out])
     write_manifest(made, out)
     # What a training will see.
     manifest = read_manifest(out, uncertain=UNCERTAIN if options.uncertain else "")
@@ -208,8 +200,12 @@ def _build(
 
 def _arrange(
     join: LabelJoin, series: SeriesListing, options: PrepareOptions
-) -> tuple[LabelJoin, list[str]]:
-    """Slices in the order in which they lie in the patient; localizers left out unless named."""
+) -> tuple[LabelJoin, set[str], list[str]]:
+    """Slices in the order in which they lie in the patient; localizers left out unless named.
+
+    Returns:
+        The join, files of localizers that were left out, and notes.
+    """
     first = {item.image.name: at for at, item in reversed([*enumerate(join.labelled)])}
     starts: dict[int, int] = {}
     for item in join.labelled:
@@ -225,13 +221,36 @@ def _arrange(
         )
 
     labelled = sorted(join.labelled, key=order)
-    notes = [*series.notes]
+    notes, localizers = [*series.notes], set[str]()
     if not join.names_images and options.localizers == "drop":
         kept = [i for i in labelled if not _is_localizer(series, i)]
         if kept and len(kept) < len(labelled):
             notes.append(f"{len(labelled) - len(kept)} localizer images were left out.")
+            localizers = {_file(i.image.name) for i in labelled if _is_localizer(series, i)}
             labelled = kept
-    return replace(join, labelled=tuple(labelled)), notes
+    return replace(join, labelled=tuple(labelled)), localizers, notes
+
+
+def _left_out(
+    index: ImageIndex, made: Manifest, unlabelled: set[str], localizers: set[str]
+) -> list[LeftOutFile]:
+    """Files with images, none of which is in the manifest, and why."""
+    listed = {_file(row.image) for row in made.rows}
+    found = dict.fromkeys(_file(image.name) for image in index.images)
+    missing = [f for f in found if relative_address(index.folder / f, made.root) not in listed]
+    reasons = (
+        LeftOutReason.NO_LABEL
+        if file in unlabelled
+        else LeftOutReason.LOCALIZER
+        if file in localizers
+        else LeftOutReason.EMPTY_SLICES
+        for file in missing
+    )
+    return [LeftOutFile(file, reason) for file, reason in zip(missing, reasons, strict=True)]
+
+
+def _file(address: str) -> str:
+    return address.partition("::")[0]
 
 
 def _is_localizer(series: SeriesListing, item: LabelledImage) -> bool:
@@ -300,14 +319,3 @@ def _settle_identities(
     if pseudonyms and (ids_given or any(row.study_instance_uid for row in rows)):
         notes.append(pseudonyms.note)
     return settled, ids_given, notes
-
-
-def _write_rejected(path: Path, rejected: Sequence[RejectedFile]) -> None:
-    if not rejected:
-        path.unlink(missing_ok=True)  # of an earlier run
-        return
-    lines = [
-        json.dumps({"file": f.file, "reason": f.reason.value, "message": f.message}) + "\n"
-        for f in rejected
-    ]
-    write_text(path, "".join(lines))

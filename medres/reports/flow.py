@@ -76,6 +76,9 @@ def flow_steps(evaluation: Mapping[str, Any]) -> tuple[FlowStep, ...]:
         return ()
     excluded = tuple((row["why"], row["n"]) for row in flow["excluded"] if row["n"])
     steps = [FlowStep(flow["start"], flow["n"], excluded)]
+    if found := flow.get("found"):
+        missing = tuple((row["why"], row["n"]) for row in found["excluded"])
+        steps.insert(0, FlowStep("files found", found["n"], missing))
     splits = evaluation.get("splits") or {}
     fitted = tuple(
         (purpose, splits[name]["images"])

@@ -95,16 +95,18 @@ class ZooScorer:
                 f"guard: {self.model.folder.name} has none by which images could be withheld; "
                 "give mark or off, and look at what it is given"
             )
-        scratch = tempfile.TemporaryDirectory(prefix="medres-members-")
-        program = chain_program(
-            self.model.folder,
-            trust=self.model.trusted,
-            scratch=Path(scratch.name),
-            limits=settings.limits,
-        )
-        readers = ReaderPool(settings.workers, settings.limits, program)
-        readers.start()
-        return ZooEngine(self.model, settings, readers, scratch)
+        return start_engine(self.model, settings)
+
+
+def start_engine(model: ZooModel, settings: Settings) -> ZooEngine:
+    """The bundle's network, and processes with its chain, to be closed after use."""
+    scratch = tempfile.TemporaryDirectory(prefix="medres-members-")
+    program = chain_program(
+        model.folder, trust=model.trusted, scratch=Path(scratch.name), limits=settings.limits
+    )
+    readers = ReaderPool(settings.workers, settings.limits, program)
+    readers.start()
+    return ZooEngine(model, settings, readers, scratch)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from medres.data.manifest import (
     check_classes,
     check_files,
 )
-from medres.data.run_manifest import read_run_manifest
+from medres.data.rejected import Origin
+from medres.data.run_manifest import read_run_manifest, read_run_origin
 from medres.data.splits import assign_splits
 from medres.data.uncertain_labels import describe_uncertain
 from medres.transforms.preprocessing import Preprocessing
@@ -35,6 +36,7 @@ class TrainingData:
         survey: what was found in the pixels.
         notes: what a reader of the results has to know.
         leakage: the counts of the leakage check, as JSON values.
+        origin: of the whole manifest, before any image was left out.
     """
 
     manifest: Manifest
@@ -42,6 +44,7 @@ class TrainingData:
     survey: PixelSurvey
     notes: tuple[str, ...]
     leakage: dict[str, Any]
+    origin: Origin
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Patients, studies, images and positives of each split."""
@@ -131,6 +134,7 @@ def check_and_fit(
         survey=survey,
         notes=(*manifest.notes, *leakage.notes, *uncertain),
         leakage=leakage.as_json(),
+        origin=read_run_origin(config),
     )
 
 

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pickle
@@ -16,7 +17,6 @@ from medres.bundle.zoo_chain import check_address
 from medres.errors import BundleError, UnreadableImageError
 from pipelines import evaluate
 
-CPU = torch.device("cpu")
 # What MONAI says of its own readers: no GPU, no orientation.
 pytestmark = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader", "ignore:PydicomReader")
 
@@ -61,7 +61,8 @@ def test_scores_are_those_of_monais_own_parser(bundles, picture, name):
     expected = output.sigmoid()[0] if name == "density" else output.softmax(1)[0]
     model = load_zoo_bundle(folder)
     expected = expected[1:] if name == "inbody" else expected
-    np.testing.assert_allclose(model.score(str(path), CPU), expected.tolist(), atol=1e-12)
+    found = zoo_bundles.scores_of(model, path)
+    np.testing.assert_allclose(found, expected.tolist(), atol=1e-12)
 
 
 def test_outputs_become_findings(bundles):
@@ -80,23 +81,56 @@ def test_only_bundles_of_others_are_taken_for_such(bundles, written_model, tmp_p
     assert not is_zoo_bundle(tmp_path)
 
 
-def test_bundle_of_others_is_evaluated(bundles, tmp_path, capsys):
-    lines = ["image,patient_id,label"]
-    for k in range(16):
+def test_bundle_of_others_is_evaluated_and_unreadable_images_cost_no_other(
+    bundles, tmp_path, capsys
+):
+    lines = ["image,frame,patient_id,label,site"]
+    for k in range(20):
         pixels = np.random.default_rng(k).integers(0, 256, (64, 64)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
-        lines.append(f"{k}.png,p{k},{zoo_bundles.SHAPES[k % 4]}")
+        lines.append(f"{k}.png,0,p{k},{zoo_bundles.SHAPES[k % 4]},{'AB'[k % 2]}")
+    lines.append("0.png,1,p0,background,A")
+    content = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "5.png").write_text("no picture")
+    Image.fromarray(np.full((64, 64), 7, np.uint8)).save(tmp_path / "6.png")
     (tmp_path / "labelled.csv").write_text("\n".join(lines))
     out = tmp_path / "out"
     zipped = shutil.make_archive(str(tmp_path / "shapes"), "zip", bundles["template"])
-    arguments = [zipped, tmp_path / "labelled.csv", "--out", out, "--device", "cpu"]
-    assert evaluate.main([*map(str, arguments)]) == 0
+    options = ["--out", out, "--device", "cpu", "--workers", "1", "--subgroup", "site"]
+    assert evaluate.main([*map(str, [zipped, tmp_path / "labelled.csv", *options])]) == 0
     evaluation = json.loads((out / "evaluation.json").read_text())
     assert [*evaluation["findings"]] == zoo_bundles.SHAPES
     assert evaluation["model"]["weights"] == "Classification Template 0.1.6"
     assert any("is not recorded" in note for note in evaluation["notes"])
+    assert evaluation["notes"][0].startswith("The bundle could not score 4 images, left out of")
+    assert evaluation["n"] == {"patients": 17, "studies": None, "images": 17}
+    assert evaluation["flow"] == {
+        "start": "images of the manifest",
+        "n": 21,
+        "excluded": [
+            {"why": "not asked for (--split, --where)", "n": 0},
+            {"why": "refused: decode_failed", "n": 1},
+            {"why": "refused: unknown_format", "n": 1},
+            {"why": "refused: constant_image", "n": 1},
+            {"why": "refused: frame_out_of_range", "n": 1},
+        ],
+    }
+    rejected = (out / "predictions.csv.rejected.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file"] for line in rejected] == ["3.png", "5.png", "6.png", "0.png"]
+    with (out / "predictions.csv").open() as table:
+        rows = {row["image"]: row for row in csv.DictReader(table)}
+    assert [*rows] == [f"{k}.png" for k in range(20) if k not in (3, 5, 6)]
+    expected = zoo_bundles.scores_of(load_zoo_bundle(bundles["template"]), tmp_path / "4.png")
+    found = [float(rows["4.png"][f"{shape}_score"]) for shape in zoo_bundles.SHAPES]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (out / "evaluation.html").exists()
-    assert "AUROC" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "AUROC" in told
+    assert (
+        "not scored: 1 decode_failed, 1 unknown_format, 1 constant_image, 1 frame_out_of_range "
+        "(3.png, 5.png, 6.png, ...); listed in predictions.csv.rejected.jsonl"
+    ) in told
 
 
 HOSTILE = [
@@ -206,7 +240,7 @@ def test_dicom_file_that_is_a_pickle_too_is_not_unpickled(template, tmp_path):
     reader = {"_target_": "LoadImaged", "keys": "image", "reader": "PydicomReader"}
     zoo_bundles.edit(template, lambda values: values["transforms"].__setitem__(0, reader))
     with pytest.raises(UnreadableImageError):
-        load_zoo_bundle(template).score(str(tmp_path / "a.dcm"), CPU)
+        load_zoo_bundle(template).chain.apply(str(tmp_path / "a.dcm"))
     assert not (tmp_path / "ran").exists()
 
 
@@ -269,4 +303,4 @@ def test_network_with_fewer_outputs_than_named_is_refused(template, picture):
     with pytest.raises(
         BundleError, match=r"gives \(1, 4\) for one image, and its metadata names 7"
     ):
-        load_zoo_bundle(template).score(str(picture[1]), CPU)
+        zoo_bundles.scores_of(load_zoo_bundle(template), picture[1])

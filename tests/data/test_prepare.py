@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medres.data.manifest import check_files, read_manifest
-from medres.data.prepare import PrepareOptions, prepare_manifest, rejected_path
+from medres.data.prepare import PrepareOptions, prepare_manifest
 from medres.data.pseudonyms import Pseudonyms
+from medres.data.rejected import count_reasons, rejected_path
 from medres.errors import ManifestError
 from medres.imaging.read import read_grayscale
 
@@ -321,7 +322,7 @@ def test_files_that_are_no_images_are_listed_with_their_reason(pictures, tmp_pat
     np.savez(pictures / "labels_only.npz", train_labels=np.zeros(3))
     labels = table(pictures, "file,label\na/1.png,0\nb/3.png,1\n")
     prepared = prepare(pictures, labels, tmp_path)
-    assert prepared.rejected_by_reason == {"empty_file": 1, "not_an_image": 1, "not_dicom": 1}
+    assert count_reasons(prepared.rejected) == {"empty_file": 1, "not_an_image": 1, "not_dicom": 1}
     path = rejected_path(tmp_path / "out" / "m.csv")
     assert path.name == "m.csv.rejected.jsonl"
     listed = [json.loads(line) for line in path.read_text().splitlines()]
@@ -329,11 +330,21 @@ def test_files_that_are_no_images_are_listed_with_their_reason(pictures, tmp_pat
         ("empty.png", "empty_file"),
         ("labels_only.npz", "not_an_image"),
         ("notes.dcm", "not_dicom"),
+        ("a/2.png", "no_label"),
     ]
     for name in ("notes.dcm", "empty.png", "labels_only.npz"):
         (pictures / name).unlink()
+    labels = table(pictures, "file,label\na/1.png,0\na/2.png,1\nb/3.png,1\n")
     prepare(pictures, labels, tmp_path)
     assert not path.exists()
+
+
+def test_a_file_is_left_out_only_where_all_of_it_is(tmp_path):
+    np.savez(tmp_path / "x.npz", a=PIXELS, b=PIXELS)
+    labels = table(tmp_path, "image,frame,label\nx.npz::a,0,1\nx.npz::a,1,0\n")
+    prepared = prepare(tmp_path / "x.npz", labels, tmp_path)
+    assert prepared.unlabelled == ("x.npz::b",)
+    assert not rejected_path(tmp_path / "out" / "m.csv").exists()
 
 
 def test_links_are_followed_inside_the_folder_only(pictures, tmp_path):

@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from medres.data.image_index import list_images
 from medres.data.prepare import PrepareOptions, prepare_manifest
+from medres.data.rejected import LeftOutReason, Origin, read_origin
 from medres.data.series import list_series
 
 
@@ -86,6 +87,7 @@ def test_a_labelled_series_comes_in_the_patients_order_without_localizers(
     prepared = prepare_manifest(folder, labels, out=out)
     assert names_of(out) == ["d.dcm", "c.dcm", "b.dcm", "a.dcm", "z.dcm"]
     assert "1 localizer images were left out." in prepared.notes
+    assert read_origin(out) == Origin(5, 5, {LeftOutReason.LOCALIZER: 1})
     assert any(note.startswith("gap in series 1") for note in prepared.notes)
     prepare_manifest(folder, labels, out=out, options=PrepareOptions(localizers="keep"))
     assert "scout.dcm" in names_of(out)
@@ -103,7 +105,9 @@ def test_empty_slices_of_a_volume_are_left_out_where_asked(tmp_path: Path) -> No
     volume = np.zeros((3, 4, 4), np.float32)
     volume[1] = np.arange(16).reshape(4, 4)
     np.save(source / "v.npy", volume)
-    labels = table_of(tmp_path / "t.csv", "image,label", ["v.npy,1"])
+    np.save(source / "w.npy", np.zeros((3, 4, 4), np.float32))
+    labels = table_of(tmp_path / "t.csv", "image,label", ["v.npy,1", "w.npy,0"])
     options = PrepareOptions(empty_slices="drop")
     prepared = prepare_manifest(source, labels, out=tmp_path / "m.csv", options=options)
     assert [row.frame for row in prepared.manifest.rows] == [1]
+    assert read_origin(tmp_path / "m.csv") == Origin(1, 1, {LeftOutReason.EMPTY_SLICES: 1})

@@ -6,8 +6,10 @@ import shutil
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from medres.bundle.directory import load_model
 from medres.data.table import read_table
@@ -103,6 +105,42 @@ def test_evaluation_of_the_test_split_repeats_the_report(trained: Path, tmp_path
     assert (trained / "report" / "model_card.md").read_bytes() == card
     assert b"On 6 test patients" in card
     assert b"| AUROC | " in card
+
+
+def test_flow_begins_with_what_prepare_left_out(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(pictures.parent, tmp_path / "in")
+    (folder / "notes.dcm").write_text("no image")
+    Image.fromarray(np.full((40, 48), 9, np.uint8)).save(folder / "extra.png")
+    labels, out = folder / pictures.name, tmp_path / "m.csv"
+    assert main(["prepare", str(folder), "--labels", str(labels), "--out", str(out)]) == 0
+    argv = [str(trained / "model"), str(out), "--on-seen", "drop", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *argv]) == 0
+    assert evaluation(tmp_path / "out")["flow"] == {
+        "found": {
+            "n": 62,
+            "excluded": [
+                {"why": "refused: not_dicom", "n": 1},
+                {"why": "without a label", "n": 1},
+            ],
+        },
+        "start": "images of the manifest",
+        "n": 60,
+        "excluded": [
+            {"why": "not asked for (--split, --where)", "n": 0},
+            {"why": "of patients that the model was fitted on", "n": 48},
+        ],
+    }
+    assert evaluation(trained / "report")["flow"] == {
+        "start": "images of the manifest",
+        "n": 60,
+        "excluded": [
+            {"why": "not asked for (data.where)", "n": 0},
+            {"why": "equal to an image in another split", "n": 0},
+        ],
+    }
+    assert "62 files found" in (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
 
 
 def test_pixels_stand_in_a_report_only_where_they_are_allowed(

@@ -46,6 +46,20 @@ def test_flow_steps_follow_the_images_to_those_judged(evaluation: dict[str, Any]
     )
 
 
+def test_flow_begins_with_the_files_that_were_found(evaluation: dict[str, Any]) -> None:
+    flow = with_flow(evaluation)
+    reasons = [{"why": "refused: not_dicom", "n": 3}, {"why": "without a label", "n": 2}]
+    flow["flow"]["found"] = {"n": 1125, "excluded": reasons}
+    first, second, *_ = flow_steps(flow)
+    assert first == FlowStep(
+        "files found", 1125, (("refused: not_dicom", 3), ("without a label", 2))
+    )
+    assert second.n == 1120
+    assert described(draw_flow(flow, anchor="flow")).startswith(
+        "1125 files found. Leaving: 3 refused: not_dicom. Leaving: 2 without a label. 1120 images"
+    )
+
+
 def test_flow_steps_need_a_flow(evaluation: dict[str, Any]) -> None:
     assert flow_steps(evaluation) == ()
 

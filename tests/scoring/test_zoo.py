@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import zoo_bundles
 from PIL import Image
 from scored_tables import KEYS, SETTINGS, score
+from zoo_bundles import CRASH, HANG, NOTHING
 
 from medres.bundle.zoo import load_zoo_bundle
 from medres.data.table import read_table
@@ -30,20 +30,9 @@ from medres.scoring.studies import Rejected, StudyScore, score_studies
 from medres.scoring.zoo import ZooScorer
 from pipelines import score as verb
 
-CPU = torch.device("cpu")
 ONE = replace(SETTINGS, workers=1)
-CRASH, HANG, NOTHING = 77, 78, 79
 # What MONAI says of its own readers: no GPU, no orientation.
 pytestmark = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader", "ignore:PydicomReader")
-
-
-def disturb(x):
-    """The step of a trusted bundle's chain that some pictures are the end of."""
-    if x.max() == CRASH:
-        os.abort()
-    if x.max() == HANG:
-        time.sleep(1000)
-    return x * float("nan") if x.max() == NOTHING else x
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +43,7 @@ def bundle(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trusted(bundle, tmp_path_factory) -> Path:
     """The same with a step of code."""
-    folder = Path(shutil.copytree(bundle, tmp_path_factory.mktemp("zoo") / "trusted"))
-    (folder / "scripts").mkdir()
-    (folder / "scripts" / "__init__.py").touch()
-    step = {"_target_": "Lambdad", "keys": "image", "func": "$@disturb"}
-
-    def change(values):
-        values["imports"] += ["$from tests.scoring.test_zoo import disturb"]
-        values["disturb"] = "$disturb"
-        values["transforms"].insert(2, step)
-
-    return zoo_bundles.edit(folder, change)
+    return zoo_bundles.disturbed(bundle, tmp_path_factory.mktemp("zoo") / "trusted")
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +140,7 @@ def test_scores_are_the_bundles_own_wherever_the_file_lies(
     }
     assert files.keys() == found.keys() - {"0", "copy.dcm"}
     for name, path in files.items():
-        expected = model.score(str(path), CPU)
+        expected = zoo_bundles.scores_of(model, path)
         np.testing.assert_allclose(scores_of(found[name]), expected, atol=1e-6)
 
 
@@ -275,7 +254,7 @@ def test_a_manifest_from_python_names_whole_files(bundle: Path, studies: Path) -
     assert (rejected.image, rejected.reason) == ("in/2", "frame_out_of_range")
     assert rejected.message.startswith("the model takes files as a whole; name the file alone")
     assert isinstance(found, StudyScore)
-    expected = load_zoo_bundle(bundle).score(str(studies / "1"), CPU)
+    expected = zoo_bundles.scores_of(load_zoo_bundle(bundle), studies / "1")
     np.testing.assert_allclose([*found.probabilities.values()], expected, atol=1e-6)
 
 
