@@ -19,8 +19,8 @@ from medres.reports import summary
 WIDTH, MAIN, SIDE = 460, 214, 214
 MIDDLE = 1 + MAIN / 2
 LINE_HEIGHT, PADDING, GAP = 17, 9, 24
-CHARACTERS = 32
-"""Of a line of text in a box: 13 px type is 6 to 7 px wide a character."""
+CHARACTERS = 29
+"""Of a line of text in a box: 13 px type is 6 to 7 px wide a character, m and w more."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     beside = json.loads(json.dumps(evaluation["findings"]))
     evaluation |= {
         "intended_use": "To sort a list.",
-        "flow": {"start": "rows", "n": 310, "excluded": [{"why": "without any score", "n": 10}]},
+        "flow": {
+            "found": {"n": 90, "excluded": [{"why": "refused: unsupported_photometric", "n": 6}]},
+            "start": "images of the manifest, in 84 files",
+            "n": 1120,
+            "excluded": [{"why": "of patients that the model was fitted on", "n": 820}],
+        },
         "splits": {"test": {"patients": 300, "studies": None, "images": 300, "positives": {}}},
         "leakage": {"equal images in two splits": 0},
         "training": {"preset": "full", "schedule": [{"stage": "all", "rate": 0.1}]},
@@ -114,6 +119,18 @@ def test_every_control_and_picture_has_a_name(browser: Browser, path: Path) -> N
         assert pictures == 0
         assert page.get_attribute("html", "lang") == "en"
         assert page.locator("[role=status]").count() == 1
+
+
+def test_text_of_the_flow_stays_in_its_boxes(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as page:
+        ends = page.evaluate(
+            """() => [...document.querySelectorAll('svg.flow text')].map(text => {
+                 let box = text;
+                 while (box.tagName !== 'rect') box = box.previousElementSibling;
+                 return [text, box].map(e => e.getBoundingClientRect().right); })"""
+        )
+        assert len(ends) > 5
+        assert all(text < box for text, box in ends)
 
 
 def test_every_stop_of_the_keyboard_is_visible(browser: Browser, path: Path) -> None:
