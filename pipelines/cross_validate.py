@@ -26,7 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medres.config import RunConfig, parse_config
+from medres.config import RunConfig
+from medres.config_text import parse_config
 from medres.errors import ConfigError
 from pipelines.shell import exit_status
 

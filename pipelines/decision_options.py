@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medres.metrics.operating_point import Threshold
     from medres.metrics.three_way import Band
     from pipelines.recalibrate import RecalibrateConfig
-    from pipelines.report import ReportConfig
+    from pipelines.report_options import ReportConfig
 
 Unit = Literal["auto", "row", "study", "patient"]
 """What a case is; auto is left to `choose_unit`."""

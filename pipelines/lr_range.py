@@ -15,7 +15,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from medres.config import RunConfig, parse_config
+from medres.config import RunConfig
+from medres.config_text import parse_config
 from pipelines.shell import exit_status
 
 PROGRAM = "medres lr-range"

@@ -26,7 +26,8 @@ from medres.bundle.card import SHOWN
 from medres.bundle.directory import write_bundle, write_weights
 from medres.bundle.record import ModelRecord, NetworkRecord
 from medres.bundle.seen import SeenCases
-from medres.config import RunConfig, config_as_json, format_config
+from medres.config import RunConfig
+from medres.config_text import config_as_json, format_config
 from medres.data.image_rule import ImageKind, ImageRule
 from medres.data.manifest import write_manifest
 from medres.errors import GuardError

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medres.config import RunConfig, parse_config
+from medres.config import RunConfig
+from medres.config_text import parse_config
 from medres.errors import ConfigError
 from pipelines.shell import exit_status
 

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medres.config import RunConfig, parse_config
+from medres.config import RunConfig
+from medres.config_text import parse_config
 from pipelines.shell import exit_status
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ignite.engine import Engine
 from PIL import Image
 
 import medres
-from medres.config import parse_config
+from medres.config_text import parse_config
 from medres.models.resnet import GrayscaleResNet
 from medres.training.losses import ClassificationLoss
 from medres.training.presets import PRESETS

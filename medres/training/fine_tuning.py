@@ -10,7 +10,8 @@ import torch
 from monai.data import DataLoader
 from monai.utils import set_determinism
 
-from medres.config import RunConfig, config_as_json
+from medres.config import RunConfig
+from medres.config_text import config_as_json
 from medres.data.uncertain_labels import training_targets
 from medres.models.resnet import GrayscaleResNet
 from medres.models.weights import WeightsRecord, load_weights

@@ -4,14 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medres.config import (
-    ImageRuleConfig,
-    RunConfig,
-    check_config,
-    config_as_json,
-    format_config,
-    parse_config,
-)
+from medres.config import ImageRuleConfig, RunConfig
+from medres.config_check import check_config
+from medres.config_text import config_as_json, format_config, parse_config
 from medres.data.image_rule import ImageRule
 from medres.errors import ConfigError
 
