@@ -28,7 +28,7 @@ FILES = [
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     path = tmp_path / "m.csv"
-    path.write_text("image,frame,label\nv.nii::axial,0,1\nv.nii::axial,1,0\n1.png,0,1\n")
+    path.write_text("image,frame,label\nv.nii::axial,0,1\nv.nii::coronal,0,0\n1.png,0,1\n")
     return path
 
 
