@@ -106,7 +106,7 @@ def test_bundle_of_others_is_evaluated_and_unreadable_images_cost_no_other(
     assert evaluation["notes"][0].startswith("The bundle could not score 4 images, left out of")
     assert evaluation["n"] == {"patients": 17, "studies": None, "images": 17}
     assert evaluation["flow"] == {
-        "start": "images of the manifest",
+        "start": "images of the manifest, in 20 files",
         "n": 21,
         "excluded": [
             {"why": "not asked for (--split, --where)", "n": 0},
