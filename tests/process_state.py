@@ -16,7 +16,13 @@ from pathlib import Path
 import numpy as np
 
 # Set for good by torch itself, at the first compilation of a process, and by pytest at each phase.
-NOT_OF_TESTS = {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "PYTEST_CURRENT_TEST"}
+NOT_OF_TESTS = {
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+    "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
+    "PYTEST_CURRENT_TEST",
+}
+OF_SETUPTOOLS = ("setuptools", "_vendor")  # which adds it when it is imported, as torch does then
 
 
 def reset_state() -> None:
@@ -35,7 +41,7 @@ def read_state() -> dict[str, object]:
     state: dict[str, object] = {
         "working directory": Path.cwd(),
         "umask": mask,
-        "sys.path": [*sys.path],
+        "sys.path": [path for path in sys.path if Path(path).parts[-2:] != OF_SETUPTOOLS],
         "recursion limit": sys.getrecursionlimit(),
         "garbage collection": gc.isenabled(),
         "socket timeout": socket.getdefaulttimeout(),

@@ -39,7 +39,7 @@ def test_the_line_names_every_folder() -> None:
 
 @pytest.mark.parametrize("folder", LINE)
 def test_imports_go_down_the_line(folder: str) -> None:
-    beside = {"errors", "config", "config_text", "files", "provenance"}
+    beside = {"errors", "config", "config_text", "contained", "files", "provenance"}
     allowed = {*LINE[: LINE.index(folder) + 1], *beside}
     for path in modules(f"medres/{folder}"):
         for name in imports(path):

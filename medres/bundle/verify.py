@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from medres.bundle.digests import DIGESTS, compare_digests
 from medres.bundle.directory import WEIGHTS, Model, generated_files, load_model
 from medres.bundle.parts import part, read_part
 from medres.bundle.trial import Trial, prepare_trial
+from medres.contained import quiet_logs, same_search_path
 from medres.errors import BundleError, MedresError
 
 MOST_DIFFERENT: Final = 1e-4
@@ -64,10 +64,12 @@ def verify_model(folder: Path, *, trust: bool = False) -> Iterator[Check]:
         shown = f"{reason}: --trust runs them" if loaded else "the model cannot be loaded"
         yield from (Check(name, "not run", shown) for name in MONAI_CHECKS)
         return
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with tempfile.TemporaryDirectory() as scratch:
         trial = prepare_trial(loaded[0], Path(scratch))
         for name, check in MONAI_CHECKS.items():
-            yield _ask(name, lambda check=check: check(trial))  # type: ignore[misc]
+            with quiet_logs(), same_search_path():
+                answer = _ask(name, lambda check=check: check(trial))  # type: ignore[misc]
+            yield answer
 
 
 def _ask(name: str, check: Callable[[], str]) -> Check:
@@ -204,14 +206,3 @@ MONAI_CHECKS: dict[str, Callable[[Trial], str]] = {
     "run train": _check_training,
     "onnx_export": _check_onnx,
 }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MONAI's logs of a run from among the answers."""
-    before: Any = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

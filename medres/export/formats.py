@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
+from medres.contained import quiet_logs, same_search_path
 from medres.errors import ConfigError, MissingDependencyError
 from medres.export.program import INPUT, OUTPUT, Precision
 
@@ -108,7 +106,7 @@ def write_onnx(path: Path, program: ExportedProgram) -> None:
     """Write one ONNX file, its weights inside."""
     require("onnx")
     require("onnxscript")
-    with _quiet():
+    with quiet_logs():
         exported: Any = torch.onnx.export(
             program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
         )
@@ -129,7 +127,7 @@ def write_quantized(path: Path, source: Path, images: Sequence[NDArray[np.float3
         images: (1, 1, S, S) each, validation images as the program takes them.
     """
     require("onnxruntime")
-    with _same_search_path():
+    with same_search_path():
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -143,7 +141,7 @@ def write_quantized(path: Path, source: Path, images: Sequence[NDArray[np.float3
             image = next(self.left, None)
             return None if image is None else {INPUT: image}
 
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet_logs(), tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
@@ -176,24 +174,3 @@ def write_openvino(path: Path, source: Path) -> None:
     """Write an OpenVINO file, `.xml` with its `.bin`, from an ONNX file; float32 stays float32."""
     openvino = require("openvino")
     openvino.save_model(openvino.Core().read_model(source), path, compress_to_fp16=False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the remarks that exporters log; what matters they raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-@contextmanager
-def _same_search_path() -> Iterator[None]:
-    """Without the folder that onnxruntime adds; it has modules called `metrics` and `optimizer`."""
-    before = [*sys.path]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
