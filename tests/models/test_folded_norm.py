@@ -39,3 +39,18 @@ def test_members_of_an_ensemble_are_folded_too() -> None:
     images = torch.randn(2, 1, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(folded(images), network(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 4, 16, 18])
+def test_images_a_few_at_a_time_are_what_they_are_together(count: int) -> None:
+    """And the largest result of a pass is a quarter of what conv1 gives of all of 16."""
+    torch.manual_seed(0)
+    network = trained_statistics(GrayscaleResNet(18, "port"))
+    images = torch.randn(count, 1, 32, 32)
+    few = fold_batch_norm(network).backbone.conv1
+    sizes = []
+    few[0].register_forward_hook(lambda _, __, out: sizes.append(len(out)))
+    conv1, relu, pool = few
+    with torch.no_grad():
+        torch.testing.assert_close(few(images), pool(relu(conv1(images))), rtol=1e-6, atol=1e-6)
+    assert sizes[:-1] == [4] * (count // 4) + [count % 4] * (count % 4 > 0)
