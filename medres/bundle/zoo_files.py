@@ -13,6 +13,7 @@ import yaml
 
 from medres.bundle.parts import part, read_part
 from medres.bundle.zoo_config import LARGEST_NUMBER, ZooConfig
+from medres.contained import same_search_path
 from medres.errors import BundleError
 from medres.files import file_digest
 
@@ -101,13 +102,14 @@ def trusted_part(folder: Path, name: str, key: str) -> Any:
     parser.read_config(str(folder / name))
     parser.read_meta(str(folder / METADATA))
     parser["bundle_root"] = str(folder)
-    sys.path.insert(1, str(folder))
-    try:
-        return parser.get_parsed_content(key)
-    except Exception as error:  # whatever the bundle's own code raises
-        raise BundleError(f"{folder / name}: MONAI does not build its {key} ({error})") from error
-    finally:
-        sys.path.remove(str(folder))
+    with same_search_path():
+        sys.path.insert(1, str(folder))
+        try:
+            return parser.get_parsed_content(key)
+        except Exception as error:  # whatever the bundle's own code raises
+            raise BundleError(
+                f"{folder / name}: MONAI does not build its {key} ({error})"
+            ) from error
 
 
 def digest_files(folder: Path, names: Sequence[str], *, scripts: bool = False) -> str:

@@ -205,8 +205,6 @@ def test_imagenet_weights_that_cannot_be_had(folder, tmp_path, capsys, monkeypat
     # A proxy that refuses: what a machine without a network sees, on any machine.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    # urllib reads the proxies once a process, and would keep this one for the tests that follow.
-    monkeypatch.setattr("urllib.request._opener", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     argv = train(folder / "manifest.csv", tmp_path / "out", "--model.weights", "imagenet")
     error = fails(argv, capsys)
