@@ -65,7 +65,8 @@ def verify_model(folder: Path, *, trust: bool = False) -> Iterator[Check]:
         yield from (Check(name, "not run", shown) for name in MONAI_CHECKS)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        trial = prepare_trial(loaded[0], Path(scratch))
+        with quiet_logs():
+            trial = prepare_trial(loaded[0], Path(scratch))
         for name, check in MONAI_CHECKS.items():
             with quiet_logs(), same_search_path():
                 answer = _ask(name, lambda check=check: check(trial))  # type: ignore[misc]
